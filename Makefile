@@ -9,7 +9,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 SITE := _build/html
 
 .DEFAULT_GOAL := help
-.PHONY: help book test lint test-library test-notebooks site test-site notebooks lab bench \
+.PHONY: help book test lint test-library test-notebooks test-colab site test-site notebooks lab bench \
         new-chapter clean env-book env-test env-lab
 
 help: ## list the targets
@@ -19,7 +19,7 @@ book: env-book ## build the site and serve it (SERVE=0 only builds, PORT=8000)
 	@$(MAKE) --no-print-directory site
 	@if [ "$(SERVE)" = 1 ]; then $(BIN)/python -m tools.serve --port $(PORT); fi
 
-test: env-test lint test-library test-notebooks site test-site ## everything that CI runs
+test: env-test lint test-library test-notebooks test-colab site test-site ## everything that CI runs
 	@echo "All checks passed."
 
 lint: env-test ## style and spelling
@@ -28,10 +28,13 @@ lint: env-test ## style and spelling
 	@$(BIN)/codespell || { echo "lint failed: correct the words above, or list them in pyproject.toml [tool.codespell]"; exit 1; }
 
 test-library: env-test ## library, doctests, parity with the real libraries, tools
-	@$(ONE_THREAD) $(BIN)/python -m pytest -n 2 tests llmlib --ignore=tests/site
+	@$(ONE_THREAD) $(BIN)/python -m pytest -n 2 tests llmlib --ignore=tests/site --ignore=tests/colab
 
 test-notebooks: env-test ## run every notebook and compare its stored outputs
 	@$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile --nbval --nbval-current-env notebooks
+
+test-colab: env-test ## run a chapter in a clean environment, installed by its own set-up cell
+	@$(BIN)/python -m pytest tests/colab
 
 site: env-book # build the site, warnings are errors
 	@$(BIN)/python -m tools.site
