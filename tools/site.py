@@ -1,6 +1,6 @@
 """Build the site: `jupyter-book build .` with warnings as errors, said in a few lines.
 
-    python -m tools.site
+python -m tools.site
 """
 
 from __future__ import annotations
