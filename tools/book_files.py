@@ -1,4 +1,4 @@
-"""The files of the book: configuration, table of contents, bibliography, notebooks and their names."""
+"""The files of the book: configuration, contents, bibliography, notebooks and their names."""
 
 from __future__ import annotations
 

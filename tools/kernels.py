@@ -1,7 +1,7 @@
 """How notebooks are run: the environment of their kernels, and what a run costs.
 
-Both `python -m tools.notebooks`, which stores outputs, and the notebook tests, which compare them, run
-kernels this way.
+Both `python -m tools.notebooks`, which stores outputs, and the notebook tests, which compare them,
+run kernels this way.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def run(paths: list[Path], book: Book) -> int:
         notebook = read_notebook(path, name)
         try:
             cost = execute(notebook, path.parent)
-        except CellFailed as failure:
+        except CellError as failure:
             print(f"{name}, not stored: {failure}", file=sys.stderr)
             failed += 1
             continue
@@ -68,7 +68,7 @@ def run(paths: list[Path], book: Book) -> int:
     return 1 if failed else 0
 
 
-class CellFailed(Exception):
+class CellError(Exception):
     """A cell that did not run well; the text says which and why."""
 
 
@@ -94,12 +94,12 @@ def execute(notebook: nbformat.NotebookNode, folder: Path) -> Cost:
             try:
                 client.execute_cell(cell, index)
             except CellExecutionError as error:
-                raise CellFailed(f"cell `{cell.id}`: {_raised(error)}") from None
+                raise CellError(f"cell `{cell.id}`: {_raised(error)}") from None
             except CellTimeoutError:
-                raise CellFailed(f"cell `{cell.id}`: ran longer than {CELL_SECONDS} s") from None
+                raise CellError(f"cell `{cell.id}`: ran longer than {CELL_SECONDS} s") from None
             except (DeadKernelError, Empty):
                 reason = "the kernel died (out of memory, or a crash in native code)"
-                raise CellFailed(f"cell `{cell.id}`: {reason}") from None
+                raise CellError(f"cell `{cell.id}`: {reason}") from None
             _refuse_stderr(cell)
         return meter.stop()
 
@@ -116,7 +116,7 @@ def _refuse_stderr(cell: nbformat.NotebookNode) -> None:
     said = "".join(o.text for o in cell.outputs if o.output_type == "stream" and o.name == "stderr")
     if said:
         lines = "".join(f"\n    {line}" for line in said.strip().splitlines()[:10])
-        raise CellFailed(
+        raise CellError(
             f"cell `{cell.id}`: writes to stderr, which is never stored; mend the cause "
             f"(a warning, a progress bar):{lines}"
         )

@@ -1,9 +1,10 @@
 """Refuse network connections beyond this machine, in this process.
 
-`install()` adds an audit hook. It sees every connection and every look-up of a name that Python code
-makes, also those below `socket.socket` (`_socket`, `asyncio`, `ssl`). Allowed are Unix sockets,
-loopback addresses, and looking up this machine's own name. Programs that are not Python are not seen:
-`tools.kernels.environment` tells git and the Hugging Face libraries by their own switches.
+`install()` adds an audit hook. It sees every connection and every look-up of a name that Python
+code makes, also those below `socket.socket` (`_socket`, `asyncio`, `ssl`). Allowed are Unix
+sockets, loopback addresses, and looking up this machine's own name. Programs that are not Python
+are not seen: `tools.kernels.environment` tells git and the Hugging Face libraries by their own
+switches.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ _installed = False
 _lifted = 0
 
 
-class NetworkRefused(RuntimeError):
-    """A connection beyond this machine. Not an OSError, so that no library takes it for bad luck."""
+class NetworkRefusedError(RuntimeError):
+    """A connection beyond this machine. No OSError, so that no library takes it for bad luck."""
 
 
 def install() -> None:
@@ -51,12 +52,14 @@ def _refuse(event: str, arguments: tuple) -> None:
     if event in _LOOKING_UP:
         host = _text(arguments[0])
         if not (_is_loopback(host) or host == socket.gethostname()):
-            raise NetworkRefused(_message(f"look up {host}"))
+            raise NetworkRefusedError(_message(f"look up {host}"))
     elif event in _CONNECTING:
         connection, address = arguments
         internet = connection.family in (socket.AF_INET, socket.AF_INET6)
         if internet and address is not None and not _is_loopback(_text(address[0])):
-            raise NetworkRefused(_message(f"connect to {_text(address[0])}, port {address[1]}"))
+            raise NetworkRefusedError(
+                _message(f"connect to {_text(address[0])}, port {address[1]}")
+            )
 
 
 def _text(host: str | bytes | bytearray | None) -> str:
@@ -76,6 +79,7 @@ def _is_loopback(host: str) -> bool:
 
 def _message(attempt: str) -> str:
     return (
-        f"refused to {attempt}: tests and notebooks use no network, only this machine (loopback). "
-        "Take text, data and checkpoints from llmlib, or put the real call behind the chapter's switch."
+        f"refused to {attempt}: tests and notebooks use no network, only this machine "
+        "(loopback). Take text, data and checkpoints from llmlib, or put the real call behind the "
+        "chapter's switch."
     )
