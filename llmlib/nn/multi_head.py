@@ -8,19 +8,19 @@ r"""Multi-head attention, with as many key and value heads as you like.
 with :math:`c = x` for self-attention. Query head i uses key-value head
 :math:`g(i) = \lfloor i \cdot H_{kv} / H \rfloor`: neighbouring query heads share one.
 
-================  ============================  ==================================
-code              symbol                        shape
-================  ============================  ==================================
-``x``             :math:`x`                     ``(B, T, D)``
-``context``       :math:`c`                     ``(B, S, D)``
-``num_heads``     :math:`h`                     H
-``num_kv_heads``  :math:`H_{kv}`                a divisor of H
-``head_dim``      :math:`d_k = d_v`             K = D / H
-``q_proj``        :math:`[W^Q_1; \dots; W^Q_H]`  ``D -> H * K``
-``k_proj``        the :math:`W^K`               ``D -> num_kv_heads * K``
-``v_proj``        the :math:`W^V`               ``D -> num_kv_heads * K``
-``out_proj``      :math:`W^O`                   ``H * K -> D``
-================  ============================  ==================================
+================  ================================  ==================================
+code              symbol                            shape
+================  ================================  ==================================
+``x``             :math:`x`                         ``(B, T, D)``
+``context``       :math:`c`                         ``(B, S, D)``
+``num_heads``     :math:`h`                         H
+``num_kv_heads``  :math:`H_{kv}`                    a divisor of H
+``head_dim``      :math:`d_k = d_v`                 K = D / H
+``q_proj``        :math:`[W^Q_1; \dots; W^Q_H]`     ``D -> H * K``
+``k_proj``        the :math:`W^K`                   ``D -> num_kv_heads * K``
+``v_proj``        the :math:`W^V`                   ``D -> num_kv_heads * K``
+``out_proj``      :math:`W^O`                       ``H * K -> D``
+================  ================================  ==================================
 
 References
 ----------

@@ -1,0 +1,58 @@
+"""The book's own Sphinx extension.
+
+`_config.yml` names it under `sphinx.local_extensions`, so it needs no installation.
+
+| module | what it adds |
+|---|---|
+| `moving_figures` | draws Plotly outputs with the page's own script and a local copy of Plotly |
+| `notebook_pages` | anchors from cell ids, the chapter's opening, exercise cards, "Show solution" |
+| `chapter_numbers` | numbers a chapter by its file name: `04_attention/02_multi_head` is 4.2 |
+| `coverage` | the table of topics, made from `book/roadmap_topics.yml` |
+| `proof_tables` | the tables of parity and of notebook costs, made from `book/data/` |
+| `api_names` | lets docstrings name a documented thing by its last part |
+| `theme` | takes out Thebe and mends what the theme gets wrong |
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from sphinx.application import Sphinx
+
+from . import (
+    api_names,
+    chapter_numbers,
+    coverage,
+    moving_figures,
+    notebook_pages,
+    proof_tables,
+    theme,
+)
+
+PARTS = (
+    api_names,
+    chapter_numbers,
+    coverage,
+    moving_figures,
+    notebook_pages,
+    proof_tables,
+    theme,
+)
+
+__version__ = "1.0"
+
+
+def _make_library_importable(app: Sphinx, config) -> None:
+    """Let autodoc import `llmlib` from the source tree, where it is not installed."""
+    root = str(Path(app.srcdir))
+    if root not in sys.path:
+        sys.path.insert(0, root)
+
+
+def setup(app: Sphinx) -> dict:
+    """Register every part with Sphinx."""
+    app.connect("config-inited", _make_library_importable)
+    for part in PARTS:
+        part.setup(app)
+    return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}

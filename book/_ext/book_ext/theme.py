@@ -1,0 +1,29 @@
+"""What the theme and Jupyter Book get wrong for this book, put right.
+
+- sphinx-thebe is always loaded by Jupyter Book 1 and names another host in every page.
+"""
+
+from __future__ import annotations
+
+from docutils import nodes
+from sphinx.application import Sphinx
+
+
+def _without_thebe(app: Sphinx, pagename, templatename, context, doctree) -> None:
+    def is_thebe(script) -> bool:
+        body = (getattr(script, "attributes", None) or {}).get("body") or ""
+        name = str(getattr(script, "filename", script))
+        return "THEBE_JS_URL" in body or name.endswith("sphinx-thebe.js")
+
+    context["script_files"] = [s for s in context.get("script_files", []) if not is_thebe(s)]
+
+
+def _without_thebe_settings(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    for node in list(doctree.findall(nodes.raw)):
+        if "text/x-thebe-config" in node.astext():
+            node.parent.remove(node)
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("html-page-context", _without_thebe, priority=900)
+    app.connect("doctree-resolved", _without_thebe_settings, priority=900)

@@ -1,0 +1,1 @@
+// Small things on every page.
