@@ -5,15 +5,18 @@ on the left to the result on the right; each box shows the number and, after ``b
 gradient; each arrow carries the local derivative, so that a path multiplied along its arrows and
 summed over paths gives the gradient in the box it starts from.
 
-Layout: a value stands one column left of its nearest child (longest path first), and the order
-inside a column follows the mean height of its neighbours (Sugiyama, Tagawa and Toda, "Methods for
-visual understanding of hierarchical system structures", IEEE Trans. SMC 11, 1981, in its simplest
-form).
+Layout: a value stands one column left of its nearest child (longest path first), an arrow that
+skips a column bends between that column's boxes, and the order inside a column follows the mean
+height of the neighbours (Sugiyama, Tagawa and Toda, "Methods for visual understanding of
+hierarchical system structures", IEEE Trans. SMC 11, 1981, in its simplest form).
 """
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import dataclass
 from html import escape
+from typing import TypeAlias
 
 from .value import Value, topological_order
 
@@ -22,6 +25,10 @@ __all__ = ["graph_svg"]
 BOX_WIDTH, BOX_HEIGHT, COLUMN_GAP, ROW_GAP, MARGIN = 104, 58, 66, 22, 16
 # The book's palette; a test compares it with llmlib.viz, which this floor may not import.
 INK, GREY, PAPER, BLUE, ORANGE = "#1f2933", "#6b7785", "#ffffff", "#2f6fb0", "#d9772b"
+
+_Item: TypeAlias = "Value | _Bend"
+_Places: TypeAlias = "dict[_Item, tuple[float, float]]"
+_Routes: TypeAlias = "dict[tuple[Value, int], list[_Bend]]"
 
 
 def graph_svg(
@@ -65,7 +72,7 @@ def graph_svg(
             f"the graph has {len(order)} values, more than the {max_values} that fit a drawing; "
             "draw a smaller expression or raise max_values"
         )
-    places, width, height = _layout(order)
+    places, routes, width, height = _layout(order)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
         f'viewBox="0 0 {width} {height}" role="img" font-family="sans-serif" font-size="12">',
@@ -75,87 +82,128 @@ def graph_svg(
         f'markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z" fill="{GREY}"/></marker></defs>',
     ]
     for value in order:
-        for parent, local in zip(value.parents, value.local_gradients, strict=True):
+        for i, (parent, local) in enumerate(zip(value.parents, value.local_gradients, strict=True)):
             text = _number(local, decimals) if show_derivatives else ""
-            parts.append(_arrow(places[parent], places[value], text))
+            stops = [places[item] for item in (parent, *routes[value, i], value)]
+            parts.append(_arrow(stops, text))
     for value in order:
         colour = ORANGE if value is root else GREY if value.parents else BLUE
         parts.append(_box(value, places[value], colour, decimals, show_gradients))
     return "\n".join([*parts, "</svg>"])
 
 
-def _layout(order: list[Value]) -> tuple[dict[Value, tuple[float, float]], int, int]:
-    """Place the top left corner of every box; also return width and height of the drawing."""
-    depth: dict[Value, int] = {}
-    children: dict[Value, list[Value]] = {value: [] for value in order}
+@dataclass(eq=False)
+class _Bend:
+    """Where an arrow that skips a column passes through it, between the boxes."""
+
+
+def _layout(order: list[Value]) -> tuple[_Places, _Routes, int, int]:
+    """Place the boxes; route each arrow; return width and height of the drawing too.
+
+    ``places`` holds the left edge and the middle height of every box and bend; ``routes`` the
+    bends, from left to right, of the arrow into ``value`` from its i-th parent.
+    """
+    column_of: dict[Value, int] = {}
+    nearest_child: dict[Value, int] = {}
     for value in order:
-        depth[value] = 1 + max((depth[parent] for parent in value.parents), default=-1)
-        for parent in value.parents:
-            children[parent].append(value)
+        column_of[value] = 1 + max((column_of[parent] for parent in value.parents), default=-1)
     for value in reversed(order):  # pull leaves next to where they are used
-        if children[value]:
-            depth[value] = min(depth[child] for child in children[value]) - 1
-    columns: list[list[Value]] = [[] for _ in range(max(depth.values()) + 1)]
+        column_of[value] = nearest_child.get(value, column_of[value] + 1) - 1
+        for parent in value.parents:
+            nearest_child[parent] = min(
+                nearest_child.get(parent, column_of[value]), column_of[value]
+            )
+
+    columns: list[list[_Item]] = [[] for _ in range(column_of[order[-1]] + 1)]
+    neighbours: dict[_Item, list[_Item]] = {value: [] for value in order}
+    routes: _Routes = {}
     for value in order:
-        columns[depth[value]].append(value)
-
-    tallest = max(len(column) for column in columns)
-    rank = {value: float(i) for column in columns for i, value in enumerate(column)}
-    for _ in range(4):
-        for column in columns:
-            near = {v: [rank[n] for n in (*v.parents, *children[v])] or [rank[v]] for v in column}
-            column.sort(key=lambda v, near=near: sum(near[v]) / len(near[v]))
-            offset = (tallest - len(column)) / 2  # centre short columns
-            for i, value in enumerate(column):
-                rank[value] = i + offset
-    places = {
-        value: (
-            MARGIN + depth[value] * (BOX_WIDTH + COLUMN_GAP),
-            MARGIN + rank[value] * (BOX_HEIGHT + ROW_GAP),
-        )
-        for value in order
-    }
+        columns[column_of[value]].append(value)
+        for i, parent in enumerate(value.parents):
+            bends = [_Bend() for _ in range(column_of[parent] + 1, column_of[value])]
+            routes[value, i] = bends
+            for bend, column in zip(bends, columns[column_of[parent] + 1 :], strict=False):
+                column.append(bend)
+                neighbours[bend] = []
+            for left, right in itertools.pairwise([parent, *bends, value]):
+                neighbours[left].append(right)
+                neighbours[right].append(left)
+    places, height = _heights(columns, neighbours)
     width = 2 * MARGIN + len(columns) * (BOX_WIDTH + COLUMN_GAP) - COLUMN_GAP
-    height = 2 * MARGIN + tallest * (BOX_HEIGHT + ROW_GAP) - ROW_GAP
-    return places, width, height
+    return places, routes, width, height
 
 
-def _arrow(start: tuple[float, float], end: tuple[float, float], text: str) -> str:
-    x1, y1 = start[0] + BOX_WIDTH, start[1] + BOX_HEIGHT / 2
-    x2, y2 = end[0] - 2, end[1] + BOX_HEIGHT / 2
-    bend = COLUMN_GAP / 2
-    path = (
-        f'<path d="M{x1:.0f} {y1:.0f}C{x1 + bend:.0f} {y1:.0f} {x2 - bend:.0f} {y2:.0f} '
-        f'{x2:.0f} {y2:.0f}" fill="none" stroke="{GREY}" stroke-width="1.4" '
-        f'marker-end="url(#tip)"/>'
+def _heights(
+    columns: list[list[_Item]], neighbours: dict[_Item, list[_Item]]
+) -> tuple[_Places, int]:
+    """Order every column by the mean height of each item's neighbours, four times over."""
+
+    def room(item: _Item) -> int:
+        return (BOX_HEIGHT if isinstance(item, Value) else 8) + ROW_GAP
+
+    tallest = max(sum(map(room, column)) for column in columns)
+    middle: dict[_Item, float] = {}
+    for sweep in range(5):
+        for column in columns:
+            if sweep:
+                near = {item: [middle[n] for n in neighbours[item]] for item in column}
+                means = {item: sum(m) / len(m) if m else middle[item] for item, m in near.items()}
+                column.sort(key=means.__getitem__)
+            top = (tallest - sum(map(room, column))) / 2  # centre short columns
+            for item in column:
+                middle[item] = MARGIN + top + (room(item) - ROW_GAP) / 2
+                top += room(item)
+    places = {
+        item: (MARGIN + i * (BOX_WIDTH + COLUMN_GAP), middle[item])
+        for i, column in enumerate(columns)
+        for item in column
+    }
+    return places, 2 * MARGIN + tallest - ROW_GAP
+
+
+def _arrow(points: list[tuple[float, float]], text: str) -> str:
+    """Draw an arrow through ``points``, each the left edge of a box or bend."""
+    (x, y), *rest = points
+    x += BOX_WIDTH
+    # The label stands near the start, where arrows into one box have not yet met.
+    label_x, label_y = x + 0.44 * COLUMN_GAP, y + 0.38 * (rest[0][1] - y) - 4
+    path = f"M{x:.0f} {y:.0f}"
+    for i, (next_x, next_y) in enumerate(rest):
+        last = i == len(rest) - 1
+        middle = x + COLUMN_GAP / 2
+        end = next_x - 2 * last
+        path += f"C{middle:.0f} {y:.0f} {middle:.0f} {next_y:.0f} {end:.0f} {next_y:.0f}"
+        if not last:
+            path += f"H{next_x + BOX_WIDTH:.0f}"
+        x, y = next_x + BOX_WIDTH, next_y
+    line = (
+        f'<path d="{path}" fill="none" stroke="{GREY}" stroke-width="1.4" marker-end="url(#tip)"/>'
     )
-    # Near the start of the arrow, where arrows into one box have not yet met.
-    x, y = x1 + 0.42 * COLUMN_GAP, y1 + 0.36 * (y2 - y1) - 5
     label = (
-        f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="middle" fill="{INK}" stroke="{PAPER}" '
-        f'stroke-width="3" paint-order="stroke" font-size="11">{text}</text>'
+        f'<text x="{label_x:.0f}" y="{label_y:.0f}" text-anchor="middle" fill="{INK}" '
+        f'stroke="{PAPER}" stroke-width="3" paint-order="stroke" font-size="11">{text}</text>'
     )
-    return path + label if text else path
+    return line + label if text else line
 
 
 def _box(
     value: Value, place: tuple[float, float], colour: str, decimals: int, show_gradient: bool
 ) -> str:
-    x, y = place
+    x, middle = place
     name = " = ".join(part for part in (value.label, value.operation) if part)
     lines = [(escape(name), "bold"), (_number(value.data, decimals), "normal")]
     if show_gradient:
         lines.append((f"grad {_number(value.grad, decimals)}", "normal"))
     lines = [line for line in lines if line[0]]
-    first = y + BOX_HEIGHT / 2 - 8.5 * (len(lines) - 1) + 4
+    first = middle - 8.5 * (len(lines) - 1) + 4
     texts = "".join(
         f'<text x="{x + BOX_WIDTH / 2:.0f}" y="{first + 17 * i:.0f}" text-anchor="middle" '
         f'font-weight="{weight}" fill="{INK}">{text}</text>'
         for i, (text, weight) in enumerate(lines)
     )
     return (
-        f'<rect x="{x:.0f}" y="{y:.0f}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="8" '
-        f'fill="{PAPER}" stroke="{colour}" stroke-width="2"/>{texts}'
+        f'<rect x="{x:.0f}" y="{middle - BOX_HEIGHT / 2:.0f}" width="{BOX_WIDTH}" '
+        f'height="{BOX_HEIGHT}" rx="8" fill="{PAPER}" stroke="{colour}" stroke-width="2"/>{texts}'
     )
 
 

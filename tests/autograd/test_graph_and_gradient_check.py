@@ -50,6 +50,17 @@ def test_boxes_do_not_overlap_and_arrows_point_right():
         assert numbers[0] < numbers[-2]
 
 
+def test_an_arrow_over_several_columns_passes_between_the_boxes():
+    a = Value(2.0, label="a")
+    svg = drawn((a * 3).tanh().exp() + a)
+    (long_arrow,) = [p.get("d") for p in svg.findall(f"{SVG}path") if "H" in p.get("d")]
+    y = float(re.search(r" (-?\d+)H", long_arrow).group(1))
+    start = float(re.match(r"M(\d+)", long_arrow).group(1))
+    passed = [box for box in boxes(svg) if box[0] >= start][:-1]
+    assert len(passed) == 3
+    assert all(not top <= y <= top + height for _, top, _, height in passed)
+
+
 def test_gradients_and_derivatives_can_be_left_out():
     a = Value(2.0)
     text = graph_svg(a * 3, show_gradients=False, show_derivatives=False)
