@@ -15,8 +15,9 @@ def _scaled_scores(query: Tensor, key: Tensor) -> Tensor:
 
 
 def _queries_and_keys(g: Generator) -> tuple[Tensor, Tensor]:
-    batch, queries, keys = draw.integer(g, 1, 3), draw.integer(g, 2, 5), draw.integer(g, 6, 8)
-    return draw.normal(g, batch, queries, 9), draw.normal(g, batch, keys, 9)
+    batch, width = draw.integer(g, 1, 3), draw.integer(g, 2, 40)
+    queries, keys = draw.integer(g, 2, 5), draw.integer(g, 6, 8)
+    return draw.normal(g, batch, queries, width), draw.normal(g, batch, keys, width)
 
 
 EXERCISES = (

@@ -6,7 +6,9 @@ fixed choices. Judging prints nothing: it returns a :class:`Report`, whose lines
 
 from __future__ import annotations
 
+import inspect
 import math
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -118,9 +120,8 @@ class Exercise:
             return Report(True, (count, f"  {self.remark}") if self.remark else (count,))
         first = wrong_cases[0]
         lines = [count, f"  first difference (case {first + 1}): {differences[first]}"]
-        arguments = self._draw(first)
-        if arguments:
-            lines.append(f"  inputs of that case: {', '.join(describe(a) for a in arguments)}")
+        if self._draw(first):
+            lines.append(f"  inputs of that case: {self._inputs_in_words(first)}")
         message = self._recognise(outcomes)
         if message:
             lines.append(f"  what happened: {message}")
@@ -132,6 +133,13 @@ class Exercise:
     def _draw(self, case: int) -> tuple:
         return self.inputs(torch.Generator().manual_seed(case))
 
+    def _inputs_in_words(self, case: int) -> str:
+        arguments = [describe(argument) for argument in self._draw(case)]
+        names = list(inspect.signature(self.reference).parameters)
+        if len(names) != len(arguments):
+            return ", ".join(arguments)
+        return ", ".join(f"{name} {text}" for name, text in zip(names, arguments, strict=True))
+
     def _outcome(self, answer: Any, case: int) -> _Outcome:
         """Run an answer on inputs drawn afresh, from a known state of the generator."""
         arguments = self._draw(case)
@@ -140,7 +148,7 @@ class Exercise:
             try:
                 return _Outcome(value=self.run(answer, *arguments))
             except Exception as error:
-                return _Outcome(error=error)
+                return _Outcome(error=error, line=_line_of(answer, error))
 
     def _differences(self, outcomes: list[_Outcome], wanted: list[_Outcome]) -> list[str | None]:
         return [
@@ -223,21 +231,31 @@ class _Outcome:
 
     value: Any = math.nan
     error: Exception | None = None
+    line: int | None = None  # of the learner's code, where the error came from
 
     def difference(self, wanted: _Outcome, *, rtol: float, atol: float) -> str | None:
         if wanted.error is not None:
             if type(self.error) is type(wanted.error):
                 return None
-            got = "returned a value" if self.error is None else f"raised {_name(self.error)}"
+            got = "returned a value" if self.error is None else self._raised()
             return f"your answer {got}, expected a {type(wanted.error).__name__}"
         if self.error is not None:
-            return f"your answer raised {_name(self.error)}"
+            return f"your answer {self._raised()}"
         return first_difference(self.value, wanted.value, rtol=rtol, atol=atol)
 
+    def _raised(self) -> str:
+        first_line = str(self.error).strip().split("\n")[0][:120]
+        where = f" in line {self.line}" if self.line else ""
+        return f"raised {type(self.error).__name__}{where}" + (first_line and f": {first_line}")
 
-def _name(error: Exception) -> str:
-    first_line = str(error).strip().split("\n")[0]
-    return f"{type(error).__name__}: {first_line[:120]}" if first_line else type(error).__name__
+
+def _line_of(answer: Any, error: Exception) -> int | None:
+    """Last line of the file or cell of ``answer`` that the error passed through."""
+    if not inspect.isfunction(answer):
+        return None
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [f.lineno for f in frames if f.filename == answer.__code__.co_filename]
+    return lines[-1] if lines else None
 
 
 def _is_stub(value: Any) -> bool:

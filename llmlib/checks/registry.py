@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
@@ -12,6 +13,9 @@ __all__ = ["PARTS", "all_exercises", "check"]
 
 #: Parts of the book that have exercises: each is a module of this package with ``EXERCISES``.
 PARTS = ("attention",)
+
+#: Characters per printed line: what the page of a chapter shows without scrolling.
+WIDTH = 88
 
 
 def all_exercises() -> dict[str, Exercise | Choice]:
@@ -70,5 +74,6 @@ def check(name: str, answer: Any) -> bool:
         close = get_close_matches(name, exercises, n=3) or sorted(exercises)
         raise ValueError(f"there is no exercise {name!r}: did you mean {' or '.join(close)}?")
     report = exercises[name].judge(answer)
-    print("\n".join(report.lines))
+    for line in report.lines:
+        print(textwrap.fill(line, WIDTH, subsequent_indent="    "))
     return report.passed
