@@ -1,7 +1,8 @@
-"""Run notebooks and store their outputs.
+"""Run notebooks and store their outputs, or check the rules that every chapter keeps.
 
     python -m tools.notebooks                          # run all notebooks
     python -m tools.notebooks 01_scaled_dot_product    # run the named ones: paths, parts, chapters
+    python -m tools.notebooks --check 04_attention     # run nothing: only the rules
 
 A notebook is written only when every cell ran without an error and without a word on stderr.
 What each run cost goes to book/data/notebook_costs.json, which the book shows.
@@ -23,6 +24,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 
 from tools.book_files import COSTS, Book, BookError, notebook_text, read_notebook
 from tools.kernels import CELL_SECONDS, Cost, CostMeter, environment
+from tools.notebook_lint import problems
 
 
 def main(arguments: list[str] | None = None, book: Book | None = None) -> int:
@@ -30,6 +32,7 @@ def main(arguments: list[str] | None = None, book: Book | None = None) -> int:
         prog="python -m tools.notebooks", description=__doc__.splitlines()[0]
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="a path, a part or a chapter")
+    parser.add_argument("--check", action="store_true", help="check the rules, run nothing")
     chosen = parser.parse_args(arguments)
     book = book or Book()
     try:
@@ -37,10 +40,19 @@ def main(arguments: list[str] | None = None, book: Book | None = None) -> int:
         paths = list(dict.fromkeys(found))
         if not paths:
             raise BookError("there is no notebook yet: `make new-chapter` lays one out")
-        return run(paths, book)
+        return check(paths, book) if chosen.check else run(paths, book)
     except BookError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+
+
+def check(paths: list[Path], book: Book) -> int:
+    """Print what breaks a rule; 1 when anything does."""
+    found = [problem for path in paths for problem in problems(path, book)]
+    for problem in found:
+        print(problem, file=sys.stderr)
+    print(f"{len(paths)} notebook(s) checked, {len(found)} problem(s)")
+    return 1 if found else 0
 
 
 def run(paths: list[Path], book: Book) -> int:
