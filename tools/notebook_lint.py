@@ -68,7 +68,7 @@ def problems(path: Path, book: Book, rules: dict[str, Rule] = RULES) -> list[str
 def valid(chapter: Chapter) -> Iterator[str]:
     """It is a notebook of format 4.5, in which every cell has an id."""
     try:
-        nbformat.validate(nbdict=chapter.stored, repair_duplicate_cell_ids=False)
+        nbformat.validate(chapter.stored)
     except nbformat.ValidationError as error:
         yield f"not a valid notebook: {str(error).splitlines()[0]}: run `make notebooks`"
         return
