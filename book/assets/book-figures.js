@@ -24,7 +24,10 @@
   // --- colours -----------------------------------------------------------------------------
   // A figure names the book's palette in its light form; the page knows both forms.
 
-  const NAMES = ["ink", "grey", "paper", "blue", "orange", "green", "purple", "red", "gold"];
+  const NAMES = [
+    "ink", "grey", "paper", "blue", "orange", "green", "purple", "red", "gold",
+    "sequential-1", "sequential-2", "sequential-4", "diverging-1", "diverging-3",
+  ];
 
   function palette(prefix) {
     const style = getComputedStyle(root);
@@ -75,7 +78,7 @@
     for (const key of Object.keys(layout)) {
       if (!/^[xy]axis\d*$/.test(key)) continue;
       layout[key] = Object.assign({ automargin: true }, layout[key], {
-        gridcolor: colour("grid"), zerolinecolor: colour("line"), linecolor: colour("line"),
+        gridcolor: colour("line"), zerolinecolor: colour("line"), linecolor: colour("line"),
         tickcolor: colour("line"),
       });
     }
@@ -142,19 +145,20 @@
     return row;
   }
 
+  // The buttons of `llmlib.viz.selector` repeat the label ("head: 1", "head: 2"); here it stands
+  // once, in front of the menu.
   function menuControl(menu, label, choose) {
     const buttons = menu.buttons || [];
     const { row, input } = control("select", label);
-    buttons.forEach((button, i) => input.add(new Option(button.label, i)));
+    buttons.forEach((button, i) => {
+      const text = button.label.startsWith(label) ? button.label.slice(label.length) : button.label;
+      input.add(new Option(text.replace(/^[\s:=]+/, "") || button.label, i));
+    });
     input.value = menu.active || 0;
     input.addEventListener("change", () => choose(buttons[input.value]));
     return row;
   }
 
-  function menuLabel(layout, menu, i) {
-    const labels = (layout.meta || {}).menu_labels || [];
-    return labels[i] || menu.name || "Show";
-  }
 
   // --- one figure --------------------------------------------------------------------------
 
@@ -207,9 +211,8 @@
       const box = document.createElement("div");
       box.className = "moving-figure-controls";
       const choose = (step) => this.choose(step);
-      updatemenus.forEach((menu, i) => {
-        box.append(menuControl(menu, menuLabel(this.spec.layout, menu, i), choose));
-      });
+      const label = (this.spec.layout.meta || {}).label || "Show";
+      updatemenus.forEach((menu) => box.append(menuControl(menu, label, choose)));
       sliders.forEach((slider) => box.append(sliderControl(slider, choose)));
       if (box.children.length) this.element.append(box);
     }

@@ -4,6 +4,7 @@
 
 | module | what it adds |
 |---|---|
+| `library` | the reference of a package of `llmlib`, made from its source |
 | `moving_figures` | draws Plotly outputs with the page's own script and a local copy of Plotly |
 | `notebook_pages` | anchors from cell ids, the chapter's opening, exercise cards, "Show solution" |
 | `chapter_numbers` | numbers a chapter by its file name: `04_attention/02_multi_head` is 4.2 |
@@ -24,6 +25,7 @@ from . import (
     api_names,
     chapter_numbers,
     coverage,
+    library,
     moving_figures,
     notebook_pages,
     proof_tables,
@@ -34,6 +36,7 @@ PARTS = (
     api_names,
     chapter_numbers,
     coverage,
+    library,
     moving_figures,
     notebook_pages,
     proof_tables,

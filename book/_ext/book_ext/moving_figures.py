@@ -53,7 +53,7 @@ def figure_html(spec: dict) -> str:
 class PlotlyRenderer:
     """MyST-NB renderer: on HTML pages a Plotly output takes precedence over its other forms."""
 
-    mime_priority_overrides = [("html", PLOTLY, 1), ("dirhtml", PLOTLY, 1)]
+    mime_priority_overrides = (("html", PLOTLY, 1), ("dirhtml", PLOTLY, 1))
 
     @staticmethod
     def handle_mime(renderer, data, inline: bool) -> list[nodes.Node] | None:

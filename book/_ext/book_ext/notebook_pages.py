@@ -1,6 +1,6 @@
 """What a notebook's page has beyond its cells.
 
-- Every heading and every code cell gets its cell id as an anchor: `…/02_multi_head.html#experiment`.
+- Every heading and every code cell gets its cell id as an anchor: `02_multi_head.html#experiment`.
   Cell ids never change, so neither do links to them.
 - The opening (sentence, Colab badge, budget) and every exercise get class names to be styled by.
 - A hidden solution is a `<details>` whose summary says "Show solution".

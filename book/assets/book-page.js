@@ -1,1 +1,0 @@
-// Small things on every page.
