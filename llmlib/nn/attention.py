@@ -45,6 +45,7 @@ __all__ = [
     "causal_mask",
     "padding_mask",
     "scaled_dot_product_attention",
+    "window_mask",
 ]
 
 
@@ -91,6 +92,45 @@ def causal_mask(
         )
     every_pair = torch.ones(query_len, key_len, dtype=torch.bool, device=device)  # (T, S)
     return every_pair.tril(diagonal=key_len - query_len)
+
+
+def window_mask(
+    query_len: int,
+    key_len: int | None = None,
+    *,
+    window: int,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Causal mask in which a query also forgets what is ``window`` or more tokens back.
+
+    Parameters
+    ----------
+    query_len, key_len, device
+        As for :func:`causal_mask`.
+    window : int
+        Keys a query may attend to, itself included.
+
+    Returns
+    -------
+    Tensor
+        Boolean ``(T, S)``; True where the query may attend.
+
+    Notes
+    -----
+    Source: Jiang et al., *Mistral 7B*, 2023, arXiv:2310.06825, section 2.
+
+    Examples
+    --------
+    >>> window_mask(4, window=2).int()
+    tensor([[1, 0, 0, 0],
+            [1, 1, 0, 0],
+            [0, 1, 1, 0],
+            [0, 0, 1, 1]], dtype=torch.int32)
+    """
+    if window < 1:
+        raise ValueError(f"window={window}, but a query must see itself: choose 1 or more")
+    causal = causal_mask(query_len, key_len, device=device)  # (T, S)
+    return causal.triu(diagonal=causal.shape[1] - query_len - window + 1)
 
 
 def padding_mask(lengths: Tensor | Sequence[int], max_len: int) -> Tensor:
@@ -145,6 +185,8 @@ def scaled_dot_product_attention(
     *,
     causal: bool = False,
     dropout: float = 0.0,
+    bias: Tensor | None = None,
+    scale: float | None = None,
     return_weights: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Average of the values, weighted by how well each key matches the query.
@@ -166,6 +208,10 @@ def scaled_dot_product_attention(
     dropout : float
         Probability with which a weight is set to zero; the others grow by ``1 / (1 - dropout)``.
         It acts whenever it is not 0: pass 0 outside training.
+    bias : Tensor, optional
+        Added to the scaled scores, broadcastable to ``(..., T, S)``: a relative position bias.
+    scale : float, optional
+        Factor of the scores, :math:`1 / \\sqrt{d_k}` when left out. T5 uses 1.
     return_weights : bool
         Return the weights too, as they are before dropout.
 
@@ -201,8 +247,11 @@ def scaled_dot_product_attention(
     tensor([[5.]])
     """
     _check_inputs(query, key, value, mask, dropout)
-    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)  # (..., T, S)
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    scores = (query * scale) @ key.transpose(-2, -1)  # (..., T, S)
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    if bias is not None:
+        scores = scores + bias
     if causal:
         earlier = causal_mask(query.shape[-2], key.shape[-2], device=query.device)
         mask = earlier if mask is None else mask & earlier
@@ -249,17 +298,17 @@ def _check_inputs(
         )
     check_dropout(dropout)
     if mask is not None:
-        _check_mask(mask, query, key)
+        leading = torch.broadcast_shapes(query.shape[:-2], key.shape[:-2])
+        check_mask(mask, (*leading, query.shape[-2], key.shape[-2]))
 
 
-def _check_mask(mask: Tensor, query: Tensor, key: Tensor) -> None:
+def check_mask(mask: Tensor, wanted: tuple[int, ...]) -> None:
+    """Refuse a mask that is not boolean or does not broadcast to ``wanted = (..., T, S)``."""
     if mask.dtype != torch.bool:
         raise ValueError(
             f"mask has dtype {mask.dtype}, but torch.bool is needed, True where the query may "
             "attend: convert a 0/1 mask with mask.bool(), an additive one with mask == 0"
         )
-    leading = torch.broadcast_shapes(query.shape[:-2], key.shape[:-2])
-    wanted = (*leading, query.shape[-2], key.shape[-2])
     sizes = zip(reversed(mask.shape), reversed(wanted), strict=False)
     if mask.dim() > len(wanted) or any(have not in (1, want) for have, want in sizes):
         raise ValueError(
