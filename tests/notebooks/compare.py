@@ -132,7 +132,7 @@ def compare_text(old: str, new: str, tolerance: Tolerance) -> Iterator[str]:
     >>> list(compare_text("loss 2.500", "loss 2.625", Tolerance()))
     ['2.500 became 2.625 (off by 4.8 %, tolerance 1 %) in: loss 2.500']
     >>> list(compare_text("12 heads", "12 hands", Tolerance()))
-    ["'heads' became 'hands' in: 12 heads"]
+    ["'heads' became 'hands'; stored: 12 heads; now: 12 hands"]
     """
     left, right = list(_tokens(old)), list(_tokens(new))
     for a, b in itertools.zip_longest(left, right):
@@ -140,7 +140,8 @@ def compare_text(old: str, new: str, tolerance: Tolerance) -> Iterator[str]:
             yield f"{_ending('stored', a)}; {_ending('now', b)}"
             return
         if a.word != b.word or (a.value is None) != (b.value is None):
-            yield f"{a.text!r} became {b.text!r} in: {_shortened(a.line)}"
+            lines = f"stored: {_shortened(a.line)}; now: {_shortened(b.line)}"
+            yield f"{a.text!r} became {b.text!r}; {lines}"
             return
         if a.value is not None and not tolerance.accepts(a.value, b.value):
             yield f"{_off(a.text, b.text, a.value, b.value, tolerance)} in: {_shortened(a.line)}"

@@ -114,13 +114,13 @@ class Cell(IPyNbCell):
             self.raise_cell_error("was never executed, so nothing is stored to compare with")
         try:
             super().runtest()
-        except NbCellError as error:
-            if error.args[0] != DIFFER:
-                self.parent.broken_by = self.cell.id
-            raise
-        except RuntimeError:
+        except (NbCellError, RuntimeError) as error:
+            if error.args[0] == DIFFER:
+                raise
             self.parent.broken_by = self.cell.id
-            self.raise_cell_error("the kernel died: out of memory, or a crash in native code")
+            if self.parent.meter.died or isinstance(error, RuntimeError):
+                self.raise_cell_error("the kernel died: out of memory, or a crash in native code")
+            raise
 
     def compare_outputs(self, test, ref, skip_compare=None) -> bool:
         """Called by nbval with the fresh and the stored outputs; False makes the cell fail."""

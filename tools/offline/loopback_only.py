@@ -51,7 +51,9 @@ def _refuse(event: str, arguments: tuple) -> None:
         return
     if event in _LOOKING_UP:
         host = _text(arguments[0])
-        if not (_is_loopback(host) or host == socket.gethostname()):
+        # an address in digits is not looked up, unless its name is asked for
+        digits = event != "socket.gethostbyaddr" and _address(host) is not None
+        if not (digits or _is_loopback(host) or host == socket.gethostname()):
             raise NetworkRefusedError(_message(f"look up {host}"))
     elif event in _CONNECTING:
         connection, address = arguments
@@ -69,12 +71,17 @@ def _text(host: str | bytes | bytearray | None) -> str:
 def _is_loopback(host: str) -> bool:
     if host in ("", "localhost", "0.0.0.0", "::"):  # "any address" reaches this machine itself
         return True
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
+    address = _address(host)
     mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
+    return address is not None and (mapped or address).is_loopback
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address that the text is in digits; None for a name."""
+    try:
+        return ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
 
 
 def _message(attempt: str) -> str:
