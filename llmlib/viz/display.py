@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from llmlib.viz.palette import COLORS, CYCLE, DIVERGING, SEQUENTIAL
+from llmlib.viz.palette import COLORS, CYCLE
 
 __all__ = ["PLOTLY_SCRIPT", "TEMPLATE", "plain", "show"]
 
@@ -33,17 +33,19 @@ __all__ = ["PLOTLY_SCRIPT", "TEMPLATE", "plain", "show"]
 PLOTLY_SCRIPT = "https://cdn.plot.ly/plotly-4.1.1.min.js"
 
 _GRID = "rgba(107,119,133,0.25)"  # the palette's grey, seen through
-_AXIS = {"gridcolor": _GRID, "zerolinecolor": _GRID, "linecolor": _GRID, "automargin": True}
+_AXIS = {
+    "gridcolor": _GRID,
+    "zerolinecolor": _GRID,
+    "linecolor": _GRID,
+    "automargin": True,
+    "title": {"font": {"size": 13}},
+}
 
 #: The look of every moving figure, in place of Plotly's own template, which is 6 kB. A notebook
 #: shows a card of white paper; the pages of the book put their own colours in its place.
 TEMPLATE = {
     "layout": {
         "colorway": list(CYCLE),
-        "colorscale": {
-            "sequential": [[i / 4, colour] for i, colour in enumerate(SEQUENTIAL)],
-            "diverging": [[i / 4, colour] for i, colour in enumerate(DIVERGING)],
-        },
         "font": {"color": COLORS["ink"], "family": "system-ui, sans-serif", "size": 13},
         "paper_bgcolor": COLORS["paper"],
         "plot_bgcolor": COLORS["paper"],
@@ -56,18 +58,45 @@ TEMPLATE = {
 _CONFIG = {"displayModeBar": False, "responsive": True}
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
+# Plotly draws its own slider as a picture that no keyboard reaches, so the page has a native one.
 _PAGE = """\
-<figure id="{name}" role="group" aria-label="{alt}" style="margin:0;background:#fff"></figure>
+<figure id="{name}" style="margin:0;padding:4px;background:#fff;color:#1f2933;
+font:14px system-ui,sans-serif">
+<div role="img" aria-label="{alt}"></div></figure>
 <noscript>{alt} (This figure moves only where JavaScript is switched on.)</noscript>
 <script>
 (() => {{
-  const place = document.getElementById("{name}");
-  const draw = () => Plotly.newPlot(place, {figure});
+  const figure = {figure};
+  const place = document.getElementById("{name}"), plot = place.firstElementChild;
+  const {{ sliders = [], updatemenus = [] }} = figure.layout;
+  delete figure.layout.sliders;
+  delete figure.layout.updatemenus;
+  const add = ({{ name, active, steps, buttons }}) => {{
+    const stops = steps || buttons, label = document.createElement("label");
+    const input = document.createElement(steps ? "input" : "select");
+    const now = document.createElement("output");
+    if (steps) Object.assign(input, {{ type: "range", min: 0, max: stops.length - 1 }});
+    else stops.forEach((stop, i) => input.add(new Option(stop.label, i)));
+    input.style.width = steps ? "min(55%, 20em)" : "auto";
+    input.value = active || 0;
+    const tell = () => {{
+      now.value = steps ? stops[input.value].label : "";
+      input.setAttribute("aria-valuetext", stops[input.value].label);
+    }};
+    input.oninput = () => {{
+      tell();
+      Plotly[stops[input.value].method](plot, ...stops[input.value].args);
+    }};
+    tell();
+    label.append((name || "Show") + " ", input, " ", now);
+    place.append(label);
+  }};
+  const draw = () => Plotly.newPlot(plot, figure).then(() => sliders.concat(updatemenus).map(add));
   if (window.Plotly) {{ draw(); return; }}
   const script = document.createElement("script");
   script.src = "{script}";
   script.onload = draw;
-  script.onerror = () => {{ place.textContent = "Plotly could not be loaded: are you offline?"; }};
+  script.onerror = () => {{ plot.textContent = "Plotly could not be loaded: are you offline?"; }};
   document.head.append(script);
 }})();
 </script>"""

@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 from plotly.basedatatypes import BaseTraceType
 
 from llmlib.viz.display import TEMPLATE, plain
+from llmlib.viz.palette import DIVERGING, SEQUENTIAL
 
 __all__ = ["selector", "slider"]
 
@@ -80,8 +81,9 @@ def slider(
         sliders=[
             {
                 "active": start,
+                "name": prefix.strip(" =:"),
                 "currentvalue": {"prefix": prefix, "xanchor": "left"},
-                "pad": {"t": 48, "b": 8},
+                "pad": {"t": 64 if xaxis else 40, "b": 8},  # below the labels of the axis
                 "steps": steps,
             }
         ],
@@ -146,7 +148,7 @@ def _with_frames(
     stops = {str(label): [_trace(t) for t in traces] for label, traces in frames.items()}
     _check_stops(stops, len(frames), start)
     every = list(stops.values())
-    _share_colour_range(every)
+    _share_colours(every)
     kinds = {trace["type"] for traces in every for trace in traces}
     if xrange is None and kinds <= {"scatter"}:
         xrange = _ends(trace.get("x") for traces in every for trace in traces)
@@ -219,19 +221,23 @@ def _check_stops(stops: Mapping[str, list[dict]], given: int, start: int) -> Non
         raise ValueError(f"start={start} is not one of the {len(stops)} frames: count from 0")
 
 
-def _share_colour_range(every: Sequence[list[dict]]) -> None:
-    """Give all heat maps without a range of their own one that holds them all.
+def _share_colours(every: Sequence[list[dict]]) -> None:
+    """Give the heat maps one colour scale that holds all their numbers, unless they have theirs.
 
-    Where numbers of both signs occur, 0 is in the middle, where the diverging colours are white.
+    Numbers of one sign run from 0 on paper; with both signs, 0 is in the middle, on paper too.
     """
-    maps = [t for traces in every for t in traces if t["type"] == "heatmap" and "zmin" not in t]
+    maps = [trace for traces in every for trace in traces if trace["type"] == "heatmap"]
     ends = _ends((row for trace in maps for row in trace["z"]), margin=0.0)
     if ends is None:
         return
-    low, high = ends
+    low, high = min(ends[0], 0.0), max(ends[1], 0.0)
+    if low < 0:
+        low, high = -max(-low, high), max(-low, high)
+    colours = DIVERGING if low < 0 else SEQUENTIAL
+    scale = [[i / (len(colours) - 1), colour] for i, colour in enumerate(colours)]
     for trace in maps:
-        trace["zmin"] = -max(-low, high) if low < 0 < high else low
-        trace["zmax"] = max(-low, high) if low < 0 < high else high
+        for key, value in (("zmin", low), ("zmax", high), ("colorscale", scale)):
+            trace.setdefault(key, value)
 
 
 def _ends(columns: Iterable[Any], margin: float = 0.05) -> tuple[float, float] | None:

@@ -4,10 +4,10 @@ A parity test says what it compares::
 
     @pytest.mark.parity(component="llmlib.nn.RMSNorm", peer="torch.nn.RMSNorm")
 
-``compared`` ("output and gradients") and ``tolerance`` (that of ``torch.testing.assert_close``)
-may be given too. ``pytest tests/parity`` counts the cases that passed, a row for each component
-and peer, and writes them to ``book/data/parity.json`` when every file ran and nothing failed.
-``tests/test_parity_table.py`` fails where the stored table and the tests have come apart.
+``compared`` (say "output and gradients" where it is so) and ``tolerance`` (the default is that of
+``torch.testing.assert_close``) may be given too. ``pytest tests/parity`` counts the cases that
+passed, a row for each component and peer, and writes them to ``book/data/parity.json`` when
+every file ran and nothing failed. ``tests/test_parity_table.py`` tells when they come apart.
 """
 
 import json
@@ -16,7 +16,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 FIELDS = ("component", "peer", "compared", "tolerance")
-USUAL = {"compared": "output and gradients", "tolerance": "default of assert_close"}
+USUAL = {"compared": "output", "tolerance": "default of assert_close"}
 
 
 def pytest_configure(config):

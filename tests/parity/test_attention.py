@@ -17,6 +17,7 @@ from llmlib.nn import (
 FUNCTION = pytest.mark.parity(
     component="llmlib.nn.scaled_dot_product_attention",
     peer="torch.nn.functional.scaled_dot_product_attention",
+    compared="output and gradients",
 )
 MODULE = pytest.mark.parity(
     component="llmlib.nn.MultiHeadAttention",
