@@ -73,7 +73,7 @@
       hoverlabel: Object.assign({}, source.hoverlabel, {
         bgcolor: colour("surface"), bordercolor: colour("line"), font: { color: colour("ink") },
       }),
-      margin: { l: narrow ? 44 : 60, r: narrow ? 12 : 24, t: 24, b: 48 },
+      margin: { l: 8, r: 8, t: 8, b: 8 }, // axes and legend take what they need beyond this
     });
     for (const key of Object.keys(layout)) {
       if (!/^[xy]axis\d*$/.test(key)) continue;
@@ -145,15 +145,10 @@
     return row;
   }
 
-  // The buttons of `llmlib.viz.selector` repeat the label ("head: 1", "head: 2"); here it stands
-  // once, in front of the menu.
-  function menuControl(menu, label, choose) {
+  function menuControl(menu, choose) {
     const buttons = menu.buttons || [];
-    const { row, input } = control("select", label);
-    buttons.forEach((button, i) => {
-      const text = button.label.startsWith(label) ? button.label.slice(label.length) : button.label;
-      input.add(new Option(text.replace(/^[\s:=]+/, "") || button.label, i));
-    });
+    const { row, input } = control("select", menu.name || "Show");
+    buttons.forEach((button, i) => input.add(new Option(button.label, i)));
     input.value = menu.active || 0;
     input.addEventListener("change", () => choose(buttons[input.value]));
     return row;
@@ -211,8 +206,7 @@
       const box = document.createElement("div");
       box.className = "moving-figure-controls";
       const choose = (step) => this.choose(step);
-      const label = (this.spec.layout.meta || {}).label || "Show";
-      updatemenus.forEach((menu) => box.append(menuControl(menu, label, choose)));
+      updatemenus.forEach((menu) => box.append(menuControl(menu, choose)));
       sliders.forEach((slider) => box.append(sliderControl(slider, choose)));
       if (box.children.length) this.element.append(box);
     }

@@ -9,6 +9,7 @@
 | `notebook_pages` | anchors from cell ids, the chapter's opening, exercise cards, "Show solution" |
 | `chapter_numbers` | numbers a chapter by its file name: `04_attention/02_multi_head` is 4.2 |
 | `coverage` | the table of topics, made from `book/roadmap_topics.yml` |
+| `path` | chapters by name, written or planned; the map of the path |
 | `proof_tables` | the tables of parity and of notebook costs, made from `book/data/` |
 | `api_names` | lets docstrings name a documented thing by its last part |
 | `theme` | takes out Thebe and mends what the theme gets wrong |
@@ -28,6 +29,7 @@ from . import (
     library,
     moving_figures,
     notebook_pages,
+    path,
     proof_tables,
     theme,
 )
@@ -39,6 +41,7 @@ PARTS = (
     library,
     moving_figures,
     notebook_pages,
+    path,
     proof_tables,
     theme,
 )

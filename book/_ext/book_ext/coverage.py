@@ -17,20 +17,29 @@ from sphinx.application import Sphinx
 
 TOPICS = Path("book") / "roadmap_topics.yml"
 HOW = {"run": "runs", "page": "reads"}
+NAMES = {"Math": "Mathematics", "Machine-learning": "Machine learning"}
 
 
-def _part_name(part: str) -> str:
+def part_name(part: str) -> str:
     """`04_attention` is shown as `4 Attention`.
 
-    >>> _part_name("08_inference")
+    >>> part_name("08_inference")
     '8 Inference'
-    >>> _part_name("Start here")
+    >>> part_name("03_nlp")
+    '3 NLP'
+    >>> part_name("Start here")
     'Start here'
     """
     number, _, name = part.partition("_")
     if not number.isdigit():
         return part
-    return f"{int(number)} {name.replace('_', ' ').capitalize()}"
+    name = name.upper() if name == "nlp" else name.replace("_", "-").capitalize()
+    return f"{int(number)} {NAMES.get(name, name)}"
+
+
+def read_parts(root: Path) -> list[dict]:
+    """Return the list of topics, part by part, of the book in `root`."""
+    return yaml.safe_load((root / TOPICS).read_text(encoding="utf-8"))
 
 
 def _bar(done: int, total: int) -> str:
@@ -54,7 +63,7 @@ def coverage_html(parts: list[dict], link_to) -> str:
     for part in parts:
         topics = part["topics"]
         covered = sum(1 for topic in topics if topic.get("section"))
-        name = html.escape(_part_name(part["part"]))
+        name = html.escape(part_name(part["part"]))
         out.append(
             f'<div class="coverage-part"><table class="coverage table"><caption>{name} '
             f"{_bar(covered, len(topics))}</caption>"
@@ -89,7 +98,7 @@ class Coverage(Directive):
 
 def _fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     for node in list(doctree.findall(CoverageTable)):
-        parts = yaml.safe_load((Path(app.srcdir) / TOPICS).read_text(encoding="utf-8"))
+        parts = read_parts(Path(app.srcdir))
 
         def link_to(chapter: str, anchor: str) -> tuple[str, str]:
             if chapter not in app.env.titles:

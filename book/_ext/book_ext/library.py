@@ -88,7 +88,10 @@ def package_modules(folder: Path, package: str) -> list[Module]:
 
 def module_rst(module: Module, package: str, exports: list[str]) -> list[str]:
     """Return the lines of reStructuredText that document one file."""
-    lines = [f".. automodule:: {module.name}", ""]
+    lines = [f".. automodule:: {module.name}"]
+    if module.name in (f"{package}.{name}" for name in exports):
+        lines.append("   :no-index:")  # a function of the same name stands under that name
+    lines.append("")
     for name, kind in module.kinds.items():
         # A constant has its docstring in a comment, which autodoc finds only where it is defined.
         owner = package if name in exports and kind != "data" else module.name

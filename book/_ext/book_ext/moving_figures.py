@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from docutils import nodes
+from docutils.parsers.rst import Directive
 from myst_nb.core.render import load_mime_renders
 from sphinx.application import Sphinx
 
@@ -63,6 +64,19 @@ class PlotlyRenderer:
         return [nodes.raw("", figure_html(spec), format="html", classes=["output"])]
 
 
+class MovingFigure(Directive):
+    """`{moving-figure} name.json`: a figure stored in `book/data/`, on a page without cells."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        env = self.state.document.settings.env
+        name = Path("book") / "data" / self.arguments[0]
+        env.note_dependency(str(name))
+        spec = json.loads((Path(env.srcdir) / name).read_text(encoding="utf-8"))
+        return [nodes.raw("", figure_html(spec), format="html")]
+
+
 def _copy_plotly(app: Sphinx, exception: Exception | None) -> None:
     if exception is not None or app.builder.format != "html":
         return
@@ -76,4 +90,5 @@ def setup(app: Sphinx) -> None:
     renderers = load_mime_renders()
     if PlotlyRenderer not in renderers:
         renderers.append(PlotlyRenderer)
+    app.add_directive("moving-figure", MovingFigure)
     app.connect("build-finished", _copy_plotly)

@@ -44,16 +44,19 @@ class _DataTable(Directive):
         env.note_dependency(str(DATA / self.file))
         path = Path(env.srcdir) / DATA / self.file
         if not path.exists():
-            text = f"Not measured in this build: {self.command} writes the numbers shown here."
-            return [nodes.paragraph("", text, classes=["not-measured"])]
+            sentence = nodes.paragraph("", "", classes=["not-measured"])
+            sentence += nodes.Text("The numbers are not in this build: ")
+            sentence += nodes.literal("", self.command)
+            sentence += nodes.Text(" measures them, and the next build shows them here.")
+            return [sentence]
         return [self.render(json.loads(path.read_text(encoding="utf-8")))]
 
 
 class ParityTable(_DataTable):
-    """What you built equals what people use: component, peer, tolerance, cases."""
+    """What you built equals what people use: a row for each component and peer."""
 
     file = "parity.json"
-    command = "`make test`"
+    command = "make test"
 
     def render(self, data) -> nodes.Node:
         rows = [
@@ -68,21 +71,15 @@ class NotebookCosts(_DataTable):
     """Wall time, CPU time and peak memory of every chapter."""
 
     file = "notebook_costs.json"
-    command = "`make test`"
+    command = "make notebooks"
 
     def render(self, data) -> nodes.Node:
+        columns = ["Chapter", "Wall time", "CPU time", "Memory"]
         rows = [
-            [
-                row["notebook"],
-                f"{row['wall_s']:.0f} s",
-                f"{row['cpu_s']:.0f} s",
-                f"{row['peak_mb']:.0f} MB",
-            ]
-            for row in data["notebooks"]
+            [name, f"{cost['wall_s']:g} s", f"{cost['cpu_s']:g} s", f"{cost['peak_mb']:g} MB"]
+            for name, cost in sorted(data.items())
         ]
-        return _table(
-            "What a chapter costs to run", ["Chapter", "Wall time", "CPU time", "Memory"], rows
-        )
+        return _table("What a chapter costs to run", columns, rows)
 
 
 def setup(app: Sphinx) -> None:

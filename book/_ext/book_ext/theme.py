@@ -1,6 +1,7 @@
 """What the theme and Jupyter Book get wrong for this book, put right.
 
 - sphinx-thebe is always loaded by Jupyter Book 1 and names another host in every page.
+- The arrows that open a part of the table of contents have no name for a screen reader.
 """
 
 from __future__ import annotations
@@ -24,6 +25,23 @@ def _without_thebe_settings(app: Sphinx, doctree: nodes.document, docname: str) 
             node.parent.remove(node)
 
 
+def _named_toggles(app: Sphinx, pagename, templatename, context, doctree) -> None:
+    generate = context.get("generate_toctree_html")
+    if generate is None:
+        return
+
+    def generate_with_names(*args, **kwargs):
+        tree = generate(*args, **kwargs)
+        if hasattr(tree, "find_all"):
+            for summary in tree.find_all("summary"):
+                link = summary.find_parent("li").find("a")
+                summary["aria-label"] = f"Pages under {link.get_text(strip=True)}"
+        return tree
+
+    context["generate_toctree_html"] = generate_with_names
+
+
 def setup(app: Sphinx) -> None:
     app.connect("html-page-context", _without_thebe, priority=900)
+    app.connect("html-page-context", _named_toggles, priority=900)
     app.connect("doctree-resolved", _without_thebe_settings, priority=900)
