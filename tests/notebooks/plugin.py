@@ -9,7 +9,6 @@ it.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -24,13 +23,15 @@ from nbval.plugin import (
 )
 
 from tests.notebooks.compare import Tolerance, differences
+from tests.notebooks.kernel import Kernel, KernelDiedError
 from tools.book_files import BookError, read_notebook
 from tools.chapter import IGNORE
-from tools.kernels import CELL_SECONDS, NOTEBOOK_MB, NOTEBOOK_SECONDS, CostMeter, environment
+from tools.kernels import CELL_SECONDS, NOTEBOOK_MB, NOTEBOOK_SECONDS, CostMeter
 from tools.notebook_lint import too_many_ignored
 
 SANITIZE = Path(__file__).with_name("sanitize.cfg")
 REPORT = Path("_build/reports/notebook_costs.json")
+SHOWN = 6  # differences of one cell
 COST = "notebook_cost"  # the property under which a test reports a notebook's cost
 
 
@@ -53,8 +54,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if not config.option.nbval:
         return
-    os.environ.update(environment())  # kernels inherit it
-    config.option.nbval_current_env = True
     if config.option.nbval_cell_timeout == 2000:  # nbval's default
         config.option.nbval_cell_timeout = CELL_SECONDS
     if not hasattr(config, "workerinput"):  # in the process that the person started
@@ -97,9 +96,10 @@ class Notebook(IPyNbFile):
         yield CostWithinLimits.from_parent(self, name="cost")
 
     def setup(self) -> None:
-        super().setup()
+        self.kernel = Kernel(self.path.parent, self.config.option.nbval_kernel_startup_timeout)
+        self.setup_sanitize_files()
         self.sanitize_patterns.update(get_sanitize_patterns(SANITIZE.read_text(encoding="utf-8")))
-        self.meter = CostMeter(self.kernel.km.provisioner.pid).start()
+        self.meter = CostMeter(self.kernel.pid).start()
 
 
 class Cell(IPyNbCell):
@@ -114,13 +114,13 @@ class Cell(IPyNbCell):
             self.raise_cell_error("was never executed, so nothing is stored to compare with")
         try:
             super().runtest()
-        except (NbCellError, RuntimeError) as error:
-            if error.args[0] == DIFFER:
-                raise
-            self.parent.broken_by = self.cell.id
-            if self.parent.meter.died or isinstance(error, RuntimeError):
-                self.raise_cell_error("the kernel died: out of memory, or a crash in native code")
+        except NbCellError as error:
+            if error.args[0] != DIFFER:
+                self.parent.broken_by = self.cell.id
             raise
+        except KernelDiedError:
+            self.parent.broken_by = self.cell.id
+            self.raise_cell_error("the kernel died: out of memory, or a crash in native code")
 
     def compare_outputs(self, test, ref, skip_compare=None) -> bool:
         """Called by nbval with the fresh and the stored outputs; False makes the cell fail."""
@@ -131,7 +131,9 @@ class Cell(IPyNbCell):
         ]
         tags = self.cell.metadata.get("tags", [])
         if not self.comparison_traceback and IGNORE not in tags:
-            self.comparison_traceback = differences(ref, test, Tolerance.of(tags), self.sanitize)
+            found = differences(ref, test, Tolerance.of(tags), self.sanitize)
+            more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
+            self.comparison_traceback = found[:SHOWN] + more
         return not self.comparison_traceback
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo) -> str:

@@ -61,6 +61,7 @@ GOOD = {
         *[cell("print(1)", "1\n")] * 4,
         cell("print(1)", "2\n", ["nbval-ignore-output"]),
     ],
+    "hidden-result": [cell("3 + 4;")],
     "loopback": [cell(LOOPBACK, "127.0.0.1\n")],
 }
 # name -> cells, words of the failure
@@ -76,6 +77,10 @@ BAD = {
     "whole-number-off-by-one": (
         [cell("print(1000, 'words')", "1001 words\n")],
         ["1001 became 1000 (whole numbers are exact)"],
+    ),
+    "many-numbers": (
+        [cell("print(*range(1, 20))", "0 " * 19 + "\n")],
+        ["0 became 6 (whole", "and 13 more"],
     ),
     "number-in-a-figure": ([damaged_figure()], ["$.data[0].y[1]: 1.05 became 1.0"]),
     "removed-output": ([cell(LOSS)], ["output 1 is new: stdout 'loss 2.5 after 3 steps'"]),
