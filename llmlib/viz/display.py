@@ -182,7 +182,11 @@ def _bundle(figure: go.Figure, name: str, alt: str | None) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Copy of nested data as JSON knows it, with numbers at four significant digits."""
+    """Copy of nested data as JSON knows it, with numbers at four significant digits.
+
+    What is left of a sum that should be zero differs from one processor to another, so numbers
+    below 1e-12 become 0. Infinity and NaN, which JSON lacks, become null: Plotly leaves a gap.
+    """
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items() if item is not None}
     if isinstance(value, (list, tuple, np.ndarray)):
@@ -190,5 +194,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return plain(value.item())
     if isinstance(value, float):
-        return float(f"{value:.4g}") + 0.0 if math.isfinite(value) else None
+        if not math.isfinite(value):
+            return None
+        return float(f"{value:.4g}") if abs(value) >= 1e-12 else 0.0
     return value

@@ -23,7 +23,7 @@ COLORS = {
     "green": "#2a8c6a",
     "purple": "#8a5aa8",
     "red": "#c0453f",
-    "gold": "#b8901f",
+    "gold": "#b58e1e",
 }
 
 #: Order in which curves and bars take their colours.
