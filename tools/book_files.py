@@ -39,7 +39,7 @@ class Book:
     @cached_property
     def toc(self) -> tuple[str, ...]:
         """Every file of the table of contents, in order, without suffix."""
-        return tuple(_files(self._yaml("_toc.yml")))
+        return tuple(toc_files(self._yaml("_toc.yml")))
 
     @cached_property
     def citations(self) -> frozenset[str]:
@@ -101,17 +101,17 @@ class Book:
             raise BookError(f"{name} is not valid YAML: {reason}") from None
 
 
-def _files(entry: object) -> Iterator[str]:
+def toc_files(entry: object) -> Iterator[str]:
     """All `root` and `file` entries below a node of `_toc.yml`."""
     if isinstance(entry, list):
         for item in entry:
-            yield from _files(item)
+            yield from toc_files(item)
     elif isinstance(entry, dict):
         for key, value in entry.items():
             if key in ("root", "file"):
                 yield value
             elif key in ("parts", "chapters", "sections", "subtrees"):
-                yield from _files(value)
+                yield from toc_files(value)
 
 
 def _chapter(path: Path) -> str:
