@@ -212,7 +212,7 @@ class Choice:
         """Say whether ``answer`` is the right label, and why; letter case does not matter."""
         if _is_stub(answer):
             return _not_attempted(self.name)
-        label = answer.strip().strip("()").lower() if isinstance(answer, str) else answer
+        label = answer.strip().strip("()").lower() if isinstance(answer, str) else None
         if label not in self.why:
             choices = ", ".join(repr(choice) for choice in self.why)
             return Report(
