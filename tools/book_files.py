@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import nbformat
 import yaml
+from nbformat.v4 import reads, writes
 
 ROOT = Path(__file__).resolve().parent.parent
 COSTS = "book/data/notebook_costs.json"
@@ -133,11 +135,14 @@ def _short_names(path: Path) -> set[str]:
 
 def read_notebook(path: Path, name: str) -> nbformat.NotebookNode:
     """Read a notebook, or say in one line why not."""
+    text = path.read_text(encoding="utf-8")
     try:
-        return nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
-    except (nbformat.reader.NotJSONError, nbformat.ValidationError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise BookError(f"{name}: not a notebook ({reason}); restore it with git") from None
+        stored = json.loads(text)
+    except ValueError as error:
+        raise BookError(f"{name}: not a notebook ({error}): restore it with git") from None
+    if not isinstance(stored, dict) or not {"cells", "metadata"} <= stored.keys():
+        raise BookError(f"{name}: not a notebook (it has no cells): restore it with git")
+    return reads(text)  # as it is; nbformat.reads would give ids to cells that have none
 
 
 def notebook_text(notebook: nbformat.NotebookNode) -> str:
@@ -156,7 +161,7 @@ def notebook_text(notebook: nbformat.NotebookNode) -> str:
     for cell in tidy.cells:
         for key in ("execution", "collapsed", "scrolled", "ExecuteTime", "colab", "id", "outputId"):
             cell.metadata.pop(key, None)
-    return nbformat.writes(tidy).rstrip("\n") + "\n"
+    return writes(tidy) + "\n"
 
 
 def committed(root: Path, name: str, revision: str) -> nbformat.NotebookNode | None:
@@ -166,4 +171,4 @@ def committed(root: Path, name: str, revision: str) -> nbformat.NotebookNode | N
     )
     if done.returncode:
         return None
-    return nbformat.reads(done.stdout.decode("utf-8"), as_version=4)
+    return reads(done.stdout.decode("utf-8"))

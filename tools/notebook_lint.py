@@ -16,7 +16,7 @@ from pathlib import Path
 import nbformat
 
 from tools.anatomy import SECTIONS, TO_WRITE, badge, setup_cell
-from tools.book_files import COSTS, Book, BookError, committed, notebook_text
+from tools.book_files import COSTS, Book, BookError, committed, notebook_text, read_notebook
 from tools.chapter import (
     IGNORE,
     Chapter,
@@ -67,18 +67,21 @@ def problems(path: Path, book: Book, rules: dict[str, Rule] = RULES) -> list[str
 
 def valid(chapter: Chapter) -> Iterator[str]:
     """It is a notebook of format 4.5, in which every cell has an id."""
-    try:
-        nbformat.validate(chapter.stored)
-    except nbformat.ValidationError as error:
-        yield f"not a valid notebook: {str(error).splitlines()[0]}: run `make notebooks`"
-        return
-    if chapter.stored.get("nbformat_minor", 0) < 5:
-        yield "cells have no ids in this notebook format: set nbformat_minor to 5 and give ids"
+    if (chapter.stored.get("nbformat"), chapter.stored.get("nbformat_minor")) != (4, 5):
+        yield "not in notebook format 4.5: set nbformat to 4 and nbformat_minor to 5"
+    for number, cell in enumerate(chapter.cells, start=1):
+        if "id" not in cell:
+            opening = source(cell).strip().split("\n")[0][:40]
+            yield f"cell {number} ({opening!r}) has no id: give it a readable one"
+    if all("id" in cell for cell in chapter.cells):
+        # not nbformat.validate, which gives new ids to cells as it goes
+        for error in nbformat.validator.iter_validate(chapter.stored):
+            yield f"not a valid notebook: {str(error).splitlines()[0]}"
 
 
 @rule
 def stored_as_tidied(chapter: Chapter) -> Iterator[str]:
-    if chapter.text != notebook_text(nbformat.reads(chapter.text, as_version=4)):
+    if chapter.text != notebook_text(read_notebook(chapter.path, chapter.name)):
         yield (
             "stored with an editor's own formatting or metadata: "
             f"run `make notebooks NB={chapter.name}`"

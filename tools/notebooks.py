@@ -60,6 +60,10 @@ def run(paths: list[Path], book: Book) -> int:
     failed = 0
     for path in paths:
         name = book.name(path)
+        if invalid := problems(path, book, rules={}):
+            print("\n".join(invalid), file=sys.stderr)
+            failed += 1
+            continue
         notebook = read_notebook(path, name)
         try:
             cost = execute(notebook, path.parent)
