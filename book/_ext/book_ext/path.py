@@ -109,13 +109,13 @@ def _map_html(app: Sphinx, docname: str, stops: dict[str, str]) -> str:
         number, _, title = part_name(name).partition(" ")
         items = "".join(f"<li>{chapter_link(app, docname, c)}</li>" for c in chapters)
         state = "begun" if written else "planned"
-        count = f"{len(written)} of {len(chapters)} chapters" if written else "planned"
+        count = f"{len(chapters)} chapters, {len(written) or 'none'} written so far"
+        opened = " open" if written else ""
         out.append(
             f'<li class="path-stop {state}"><span class="path-number">{number}</span>'
-            f'<div class="path-text"><p class="path-title">{html.escape(title)} '
-            f'<span class="path-count">{count}</span></p><p>{html.escape(about)}</p>'
-            f"<details><summary>Chapters of part {number}</summary><ul>{items}</ul></details>"
-            "</div></li>"
+            f'<p class="path-title">{html.escape(title)}</p><p>{html.escape(about)}</p>'
+            f"<details{opened}><summary>{count}</summary><ul>{items}</ul></details>"
+            "</li>"
         )
     return "".join([*out, "</ol>"])
 
