@@ -25,9 +25,11 @@ References
 
 **Differs from the paper in**
 
-* The query is scaled before the product, not the scores after it: the same number, but the
-  product of long half-precision vectors stays within range.
-* The softmax runs in float32 when the inputs are float16 or bfloat16.
+* The query is scaled before the product, not the scores after it: the same number, and T * K
+  multiplications instead of T * S.
+* Scores and softmax are float32 when the inputs are float16 or bfloat16. The product of long
+  float16 vectors overflows, and a score rounded to bfloat16 changes the weights by a per cent,
+  whatever the softmax computes in.
 * A query that may attend to nothing gets zeros. The formula leaves 0/0 there.
 
 **Differs from** ``torch.nn.functional.scaled_dot_product_attention`` **in** the alignment of
@@ -248,8 +250,8 @@ def scaled_dot_product_attention(
     """
     _check_inputs(query, key, value, mask, dropout)
     scale = query.shape[-1] ** -0.5 if scale is None else scale
-    scores = (query * scale) @ key.transpose(-2, -1)  # (..., T, S)
-    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    wide = torch.promote_types(query.dtype, torch.float32)
+    scores = (query.to(wide) * scale) @ key.to(wide).transpose(-2, -1)  # (..., T, S)
     if bias is not None:
         scores = scores + bias
     if causal:

@@ -114,13 +114,15 @@ class TestFunction:
         mask = torch.ones(2, 3, 3, dtype=torch.bool)
         mask[0, 1] = False
         mask[1] = False
-        output, weights = scaled_dot_product_attention(
-            *tensors, mask, dropout=dropout, return_weights=True
-        )
+        with torch.autograd.set_detect_anomaly(True):  # no NaN on the way either
+            output, weights = scaled_dot_product_attention(
+                *tensors, mask, dropout=dropout, return_weights=True
+            )
+            grads = torch.autograd.grad(output.float().square().sum(), tensors)
         assert not output[0, 1].any()
         assert not output[1].any()
         assert not weights[1].any()
-        for grad in torch.autograd.grad(output.float().square().sum(), tensors):
+        for grad in grads:
             assert grad.isfinite().all()
             assert not grad[1].any()
 
@@ -174,6 +176,14 @@ class TestFunction:
         )
         assert output.dtype == dtype
         assert_close(output.double(), exact, rtol=error, atol=error)
+
+    def test_bfloat16_loses_no_more_than_rounding_the_exact_weights_does(self):
+        query, key = (normal(64, 64, seed=seed).bfloat16() for seed in range(2))
+        query = query * 8  # scores up to 30, which bfloat16 would round to a multiple of 1/8
+        _, weights = scaled_dot_product_attention(query, key, key, return_weights=True)
+        exact = (query.double() @ key.double().T / 8).softmax(dim=-1)
+        rounded = (exact.bfloat16() - exact).abs().sum()
+        assert (weights - exact).abs().sum() < 1.1 * rounded
 
     def test_half_precision_does_not_overflow_before_scaling(self):
         query = torch.full((2, 64), 40.0, dtype=torch.float16)  # 64 * 40 * 40 is past 65504
