@@ -11,7 +11,7 @@ file                               what is in it
 :mod:`llmlib.nn.positions`         sinusoidal and learned positions, T5's bias, ALiBi
 :mod:`llmlib.nn.rotary`            rotary positions and their scaling
 :mod:`llmlib.nn.norms`             layer and root-mean-square normalisation
-:mod:`llmlib.nn.linear`            the linear layer, by the faster of two kernels
+:mod:`llmlib.nn.linear_layer`      the linear layer, by the faster of two kernels
 :mod:`llmlib.nn.feedforward`       feed-forward layers, plain and gated
 :mod:`llmlib.nn.moe`               mixture of experts and its balance loss
 :mod:`llmlib.nn.blocks`            pre-norm and post-norm transformer blocks
@@ -38,7 +38,7 @@ from llmlib.nn.feedforward import (
     make_activation,
     swiglu_width,
 )
-from llmlib.nn.linear import Linear, linear
+from llmlib.nn.linear_layer import Linear, linear
 from llmlib.nn.moe import MixtureOfExperts, load_balance_loss
 from llmlib.nn.multi_head import MultiHeadAttention
 from llmlib.nn.norms import LayerNorm, RMSNorm, layer_norm, rms_norm

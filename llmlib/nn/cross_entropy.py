@@ -34,7 +34,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from llmlib.nn.linear import linear
+from llmlib.nn.linear_layer import linear
 
 __all__ = ["linear_cross_entropy", "plain_linear_cross_entropy"]
 

@@ -26,7 +26,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from llmlib.nn.linear import linear
+from llmlib.nn.linear_layer import linear
 
 __all__ = ["TokenEmbedding"]
 

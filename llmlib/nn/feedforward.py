@@ -38,7 +38,7 @@ import torch
 from torch import Tensor, nn
 
 from llmlib.nn.attention import check_dropout
-from llmlib.nn.linear import Linear
+from llmlib.nn.linear_layer import Linear
 
 __all__ = [
     "FeedForward",

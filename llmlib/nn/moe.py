@@ -41,11 +41,12 @@ References
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from llmlib.nn.linear import Linear
+from llmlib.nn.linear_layer import Linear
 
 __all__ = ["MixtureOfExperts", "load_balance_loss"]
 
@@ -130,6 +131,10 @@ class MixtureOfExperts(nn.Module):
         if self.renormalize:
             gates = gates / gates.sum(dim=-1, keepdim=True)
         return gates, chosen
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy takes along: all but the graph of the last forward pass."""
+        return {**self.__dict__, "router_logits": None}
 
     def extra_repr(self) -> str:
         """Sizes shown by ``print(module)``."""

@@ -49,7 +49,7 @@ from torch import Tensor, nn
 from llmlib.nn.attention import check_dropout, window_mask
 from llmlib.nn.cache import LayerCache
 from llmlib.nn.fast_attention import fused_attention, plain_attention
-from llmlib.nn.linear import Linear
+from llmlib.nn.linear_layer import Linear
 
 __all__ = ["MultiHeadAttention"]
 

@@ -84,8 +84,9 @@ class SinusoidalPositions(nn.Module):
             raise ValueError(f"dim={dim}, but sines and cosines come in pairs: choose an even dim")
         if layout not in ("interleaved", "halves"):
             raise ValueError(f"layout={layout!r} is not known: choose 'interleaved' or 'halves'")
-        angles = torch.arange(max_len).float()[:, None] * rotary_frequencies(dim, base)
-        waves = (angles.sin(), angles.cos())  # (max_len, D/2) each
+        # In float64: position 1000 times a rounded frequency would be off by 1e-4 radians.
+        angles = torch.arange(max_len)[:, None] * rotary_frequencies(dim, base, dtype=torch.float64)
+        waves = (angles.sin().float(), angles.cos().float())  # (max_len, D/2) each
         table = (
             torch.stack(waves, dim=-1).flatten(1)  # (max_len, D/2, 2) -> (max_len, D)
             if layout == "interleaved"

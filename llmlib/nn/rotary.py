@@ -55,7 +55,9 @@ __all__ = [
 ]
 
 
-def rotary_frequencies(head_dim: int, base: float = 10_000.0) -> Tensor:
+def rotary_frequencies(
+    head_dim: int, base: float = 10_000.0, *, dtype: torch.dtype = torch.float32
+) -> Tensor:
     """Angle per token of each pair, from one radian down to almost none.
 
     Parameters
@@ -64,6 +66,8 @@ def rotary_frequencies(head_dim: int, base: float = 10_000.0) -> Tensor:
         Head width K, even.
     base : float
         The larger, the slower the last pairs turn.
+    dtype : torch.dtype
+        Of the result. Checkpoints of rotary models were trained with float32.
 
     Returns
     -------
@@ -81,7 +85,7 @@ def rotary_frequencies(head_dim: int, base: float = 10_000.0) -> Tensor:
         )
     if base <= 0:
         raise ValueError(f"base={base}, but a frequency needs a base above 0: 10000 is usual")
-    exponents = torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim  # (K/2,)
+    exponents = torch.arange(0, head_dim, 2, dtype=dtype) / head_dim  # (K/2,)
     return 1.0 / base**exponents
 
 
@@ -139,7 +143,8 @@ class Llama3RopeScaling:
 
     def __call__(self, frequencies: Tensor) -> Tensor:
         """``(K / 2,) -> (K / 2,)``."""
-        turns = self.original_context * frequencies / (2 * pi)  # within the original context
+        wavelengths = 2 * pi / frequencies  # tokens per turn
+        turns = self.original_context / wavelengths  # within the original context
         span = self.high_freq_factor - self.low_freq_factor
         keep = ((turns - self.low_freq_factor) / span).clamp(0, 1)  # 1 fast, 0 slow
         return keep * frequencies + (1 - keep) * frequencies / self.factor

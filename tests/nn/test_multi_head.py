@@ -59,6 +59,18 @@ def test_equals_one_head_after_another(kv_heads):
     assert_close(output, total)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("length", [1, T - 2, T, T + 2])
+def test_without_weights_the_output_is_the_same(length, causal, masked):
+    """Weights are asked for from the plain attention; the output alone comes from the fused."""
+    module = MultiHeadAttention(D, H, num_kv_heads=2)
+    x, context = torch.randn(B, T, D), torch.randn(B, length, D)
+    mask = padding_mask([length, 1], max_len=length) if masked else None
+    plain, _ = module(x, context, mask, causal=causal, return_weights=True)
+    assert_close(module(x, context, mask, causal=causal), plain)
+
+
 @pytest.mark.parametrize("kv_heads", [1, 4])
 def test_a_later_token_changes_nothing_before_it(kv_heads):
     module = MultiHeadAttention(D, H, num_kv_heads=kv_heads)
