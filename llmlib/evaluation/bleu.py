@@ -6,14 +6,14 @@ r"""BLEU: how many n-grams of a translation stand in a reference.
    \Big(\prod_{n=1}^{4} p_n\Big)^{1/4}, \qquad
    p_n = \frac{\text{n-grams of the hypotheses that match}}{\text{n-grams of the hypotheses}}
 
-====================  ===============  =======================================================
-code                  symbol           meaning
-====================  ===============  =======================================================
-``matches[n - 1]``    top of p_n       an n-gram counts at most as often as in one reference
-``totals[n - 1]``     bottom of p_n    n-grams of all hypotheses together
-``hypothesis_length`` c                tokens of all hypotheses
-``reference_length``  r                tokens of the references nearest in length
-====================  ===============  =======================================================
+=====================  ===============  =======================================================
+code                   symbol           meaning
+=====================  ===============  =======================================================
+``matches[n - 1]``     top of p_n       an n-gram counts at most as often as in one reference
+``totals[n - 1]``      bottom of p_n    n-grams of all hypotheses together
+``hypothesis_length``  c                tokens of all hypotheses
+``reference_length``   r                tokens of the references nearest in length
+=====================  ===============  =======================================================
 
 References
 ----------

@@ -26,7 +26,7 @@ class Module:
     """One file of a package: its dotted name and its public names, each with its kind."""
 
     name: str
-    kinds: dict[str, str]  # public name -> "class", "function" or "data"
+    kinds: dict[str, str]  # public name -> "class", "function", "data" or "undescribed data"
 
 
 def _listed(tree: ast.Module) -> list[str] | None:
@@ -39,18 +39,20 @@ def _listed(tree: ast.Module) -> list[str] | None:
     return None
 
 
-def _defined(tree: ast.Module) -> dict[str, str]:
+def _defined(source: str) -> dict[str, str]:
     """Every name defined at the top of a file, with its kind."""
+    lines = source.splitlines()
     kinds = {}
-    for node in tree.body:
+    for node in ast.parse(source).body:
         if isinstance(node, ast.ClassDef):
             kinds[node.name] = "class"
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             kinds[node.name] = "function"
-        elif isinstance(node, ast.Assign):
-            kinds |= {target.id: "data" for target in node.targets if isinstance(target, ast.Name)}
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            kinds[node.target.id] = "data"
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            described = lines[node.lineno - 2].startswith("#:") if node.lineno > 1 else False
+            kind = "data" if described else "undescribed data"
+            kinds |= {target.id: kind for target in targets if isinstance(target, ast.Name)}
     return kinds
 
 
@@ -70,20 +72,31 @@ def package_exports(folder: Path) -> list[str]:
 
 
 def package_modules(folder: Path, package: str) -> list[Module]:
-    """Return the files of a package, in the order in which its docstring names them."""
+    """Return the files of a package and of the folders in it, as its docstring orders them."""
     init = ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))
     text = ast.get_docstring(init) or ""
     modules = []
-    for path in sorted(folder.glob("*.py")):
-        if path.stem == "__init__" or path.stem.startswith("_"):
+    for path in sorted(folder.rglob("*.py")):
+        parts = path.relative_to(folder).with_suffix("").parts
+        parts = parts[:-1] if parts[-1] == "__init__" else parts
+        if not parts or any(part.startswith("_") for part in parts):
             continue
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        kinds = _defined(tree)
-        listed = _listed(tree)
+        source = path.read_text(encoding="utf-8")
+        kinds = _defined(source)
+        listed = _listed(ast.parse(source))
         public = [name for name in kinds if not name.startswith("_")] if listed is None else listed
-        name = f"{package}.{path.stem}"
+        name = ".".join([package, *parts])
         modules.append(Module(name, {n: kinds[n] for n in public if n in kinds}))
-    return sorted(modules, key=lambda m: text.find(m.name) if m.name in text else len(text))
+    return sorted(modules, key=lambda module: _place(module.name, package, text))
+
+
+def _place(name: str, package: str, text: str) -> int:
+    """Where a docstring first names a file, or the folder that it stands in."""
+    while name != package:
+        if name in text:
+            return text.index(name)
+        name = name.rpartition(".")[0]
+    return len(text)
 
 
 def module_rst(module: Module, package: str, exports: list[str]) -> list[str]:
@@ -93,13 +106,13 @@ def module_rst(module: Module, package: str, exports: list[str]) -> list[str]:
         lines.append("   :no-index:")  # a function of the same name stands under that name
     lines.append("")
     for name, kind in module.kinds.items():
+        if kind == "undescribed data":  # autodoc would show the docstring of its type
+            lines += [f".. py:data:: {module.name}.{name}", ""]
+            continue
         # A constant has its docstring in a comment, which autodoc finds only where it is defined.
         owner = package if name in exports and kind != "data" else module.name
         lines.append(f".. auto{kind}:: {owner}.{name}")
-        if kind == "class":
-            lines.append("   :members:")
-        if kind == "data":
-            lines.append("   :no-value:")
+        lines.append("   :members:" if kind == "class" else "   :no-value:" * (kind == "data"))
         lines.append("")
     return lines
 
@@ -114,13 +127,15 @@ class Library(Directive):
         env = self.state.document.settings.env
         folder = Path(env.srcdir).joinpath(*package.split("."))
         exports = package_exports(folder)
-        env.note_dependency(str(folder / "__init__.py"))
+        env.note_dependency(str(Path(*package.split("."), "__init__.py")))
 
         head = nodes.Element()
         self._parse([f".. automodule:: {package}", ""], head)
         out = list(head.children)
         for module in package_modules(folder, package):
-            env.note_dependency(str(folder / f"{module.name.rpartition('.')[2]}.py"))
+            path = Path(*module.name.split("."))
+            is_folder = (Path(env.srcdir) / path).is_dir()
+            env.note_dependency(str(path / "__init__.py") if is_folder else f"{path}.py")
             section = nodes.section(ids=[make_id(env, self.state.document, "", module.name)])
             section += nodes.title("", "", nodes.literal("", module.name))
             self._parse(module_rst(module, package, exports), section)
