@@ -1,0 +1,1 @@
+"""Text as data: words and their numbers, counting models, word vectors, compression."""
