@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+import torch
 
 from llmlib.viz.palette import COLORS, CYCLE
 
@@ -193,6 +194,8 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, np.generic):
         return plain(value.item())
+    if isinstance(value, torch.Tensor):
+        return plain(value.tolist())
     if isinstance(value, float):
         if not math.isfinite(value):
             return None

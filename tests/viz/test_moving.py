@@ -20,7 +20,7 @@ PLOTLY = "application/vnd.plotly.v1+json"
 def softmax_bars():
     scores = torch.tensor([2.0, 1.0, 0.1])
     return {
-        f"{t:.1f}": [go.Bar(x=["a", "b", "c"], y=(scores / t).softmax(-1), name="p")]
+        f"{t:.1f}": [go.Bar(x=["a", "b", "c"], y=(scores / t).softmax(-1).tolist(), name="p")]
         for t in (0.5, 1.0, 2.0)
     }
 
@@ -161,6 +161,13 @@ def test_stored_output_is_the_same_in_another_process(stored):
     runs = [subprocess.run(command, capture_output=True, text=True, check=True) for _ in range(2)]
     here = json.dumps(stored(slider(random_maps(), prefix="n = "), "maps", alt="Maps"))
     assert runs[0].stdout.strip() == runs[1].stdout.strip() == here
+
+
+def test_traces_may_be_dictionaries_with_tensors(stored):
+    frames = {n: [{"type": "bar", "y": torch.tensor([n / 3, n])}] for n in (1, 2)}
+    spec = stored(slider(frames, prefix="n = "), "tensors")[PLOTLY]
+    assert spec["data"] == [{"type": "bar", "y": [0.3333, 1.0]}]
+    assert spec["frames"][1]["data"] == [{"type": "bar", "y": [0.6667, 2.0]}]
 
 
 @pytest.mark.parametrize("name", ["Softmax", "soft_max", "soft max", "", "-a", "a--b", "ä"])
