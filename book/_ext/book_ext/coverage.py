@@ -42,74 +42,74 @@ def read_parts(root: Path) -> list[dict]:
     return yaml.safe_load((root / TOPICS).read_text(encoding="utf-8"))
 
 
-def _bar(done: int, total: int) -> str:
-    return (
-        f'<span class="coverage-count">{done} of {total}</span>'
-        f'<progress max="{total}" value="{done}" aria-label="{done} of {total} topics covered">'
-        "</progress>"
+def _progress(done: int, total: int) -> nodes.raw:
+    words = f"{done} of {total} topics"
+    return nodes.raw(
+        "",
+        f'<p class="coverage-progress"><span>{words}</span>'
+        f'<progress max="{total}" value="{done}" aria-label="{words}"></progress></p>',
+        format="html",
     )
 
 
-def coverage_html(parts: list[dict], link_to) -> str:
-    """Return the page's HTML; `link_to(chapter, anchor)` gives an address and a chapter's title."""
-    done = sum(1 for part in parts for topic in part["topics"] if topic.get("section"))
-    total = sum(len(part["topics"]) for part in parts)
-    out = [
-        '<div class="coverage-total">',
-        f"<p><strong>{done} of {total} topics</strong> are taught so far; the rest is planned.</p>",
-        _bar(done, total),
-        "</div>",
-    ]
-    for part in parts:
-        topics = part["topics"]
-        covered = sum(1 for topic in topics if topic.get("section"))
-        name = html.escape(part_name(part["part"]))
-        out.append(
-            f'<div class="coverage-part"><table class="coverage table"><caption>{name} '
-            f"{_bar(covered, len(topics))}</caption>"
-            '<thead><tr><th scope="col">Topic</th><th scope="col">Where</th>'
-            '<th scope="col">How</th></tr></thead><tbody>'
+def table_html(part: dict, link_to) -> str:
+    """Return the table of one part; `link_to(chapter, anchor)` gives an address and a title."""
+    rows = []
+    for topic in part["topics"]:
+        where, state = "planned", "planned"
+        if topic.get("section"):
+            address, title = link_to(topic["chapter"], topic["section"])
+            where = f'<a class="reference internal" href="{address}">{html.escape(title)}</a>'
+            state = "covered"
+        rows.append(
+            f'<tr class="{state}"><td>{html.escape(topic["topic"])}</td><td>{where}</td>'
+            f"<td>{HOW[topic['how']]}</td></tr>"
         )
-        for topic in topics:
-            text, how = html.escape(topic["topic"]), HOW[topic["how"]]
-            if topic.get("section"):
-                address, title = link_to(topic["chapter"], topic["section"])
-                where = f'<a class="reference internal" href="{address}">{html.escape(title)}</a>'
-                state = "covered"
-            else:
-                where, state = '<span class="coverage-planned">planned</span>', "planned"
-            out.append(f'<tr class="{state}"><td>{text}</td><td>{where}</td><td>{how}</td></tr>')
-        out.append("</tbody></table></div>")
-    return "".join(out)
+    return (
+        f'<table class="coverage table" aria-label="Topics of {html.escape(part["part"])}">'
+        '<thead><tr><th scope="col">Topic</th><th scope="col">Where</th>'
+        f'<th scope="col">How</th></tr></thead><tbody>{"".join(rows)}</tbody></table>'
+    )
 
 
 class CoverageTable(nodes.General, nodes.Element):
-    """Stands for the table until every page has been read and its title is known."""
+    """Stands for a part's table until every page has been read and its title is known."""
 
 
 class Coverage(Directive):
-    """The `{coverage}` directive."""
+    """The `{coverage}` directive: the total, then a section with a table for every part."""
 
     def run(self) -> list[nodes.Node]:
-        env = self.state.document.settings.env
+        document = self.state.document
+        env = document.settings.env
         env.note_dependency(str(TOPICS))
-        return [CoverageTable()]
+        parts = read_parts(Path(env.srcdir))
+        counts = [
+            (sum(1 for topic in part["topics"] if topic.get("section")), len(part["topics"]))
+            for part in parts
+        ]
+        out = [_progress(sum(done for done, _ in counts), sum(total for _, total in counts))]
+        for part, count in zip(parts, counts, strict=True):
+            name = part_name(part["part"])
+            section = nodes.section(names=[nodes.fully_normalize_name(name)])
+            section += [nodes.title("", name), _progress(*count), CoverageTable(part=part)]
+            document.note_implicit_target(section, section)
+            out.append(section)
+        return out
 
 
 def _fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    def link_to(chapter: str, anchor: str) -> tuple[str, str]:
+        if chapter not in app.env.titles:
+            raise ValueError(
+                f"{TOPICS} says that {chapter} covers a topic, but it is not in _toc.yml: "
+                "add it there, or take out the topic's `section`"
+            )
+        address = app.builder.get_relative_uri(docname, chapter)
+        return f"{address}#{anchor}", app.env.titles[chapter].astext()
+
     for node in list(doctree.findall(CoverageTable)):
-        parts = read_parts(Path(app.srcdir))
-
-        def link_to(chapter: str, anchor: str) -> tuple[str, str]:
-            if chapter not in app.env.titles:
-                raise ValueError(
-                    f"{TOPICS} says that {chapter} covers a topic, but it is not in _toc.yml: "
-                    "add it there, or take out the topic's `section`"
-                )
-            address = app.builder.get_relative_uri(docname, chapter)
-            return f"{address}#{anchor}", app.env.titles[chapter].astext()
-
-        node.replace_self(nodes.raw("", coverage_html(parts, link_to), format="html"))
+        node.replace_self(nodes.raw("", table_html(node["part"], link_to), format="html"))
 
 
 def setup(app: Sphinx) -> None:
