@@ -133,16 +133,26 @@ def _short_names(path: Path) -> set[str]:
     return {whole, part, re.sub(r"^\d+_", "", part), path.stem, _chapter(path)}
 
 
-def read_notebook(path: Path, name: str) -> nbformat.NotebookNode:
-    """Read a notebook, or say in one line why not."""
-    text = path.read_text(encoding="utf-8")
+def read_json(path: Path, name: str) -> dict:
+    """What a notebook's file holds, or in one line why that is no notebook."""
     try:
-        stored = json.loads(text)
+        stored = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise BookError(f"{name}: not a notebook ({error}): restore it with git") from None
-    if not isinstance(stored, dict) or not {"cells", "metadata"} <= stored.keys():
-        raise BookError(f"{name}: not a notebook (it has no cells): restore it with git")
-    return reads(text)  # as it is; nbformat.reads would give ids to cells that have none
+    cells = stored.get("cells") if isinstance(stored, dict) else None
+    whole = isinstance(cells, list) and all(isinstance(cell, dict) for cell in cells)
+    if not whole or "metadata" not in stored:
+        raise BookError(f"{name}: not a notebook (no cells, no metadata): restore it with git")
+    return stored
+
+
+def read_notebook(path: Path, name: str) -> nbformat.NotebookNode:
+    """A notebook with its lines joined; nothing is added to what its file holds."""
+    text = json.dumps(read_json(path, name))
+    try:
+        return reads(text)  # nbformat.reads would give ids to cells that have none
+    except (AttributeError, KeyError, TypeError) as error:
+        raise BookError(f"{name}: not a notebook (no {error}): restore it with git") from None
 
 
 def notebook_text(notebook: nbformat.NotebookNode) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from tools.book_files import Book, read_notebook
+from tools.book_files import Book, read_json
 
 IGNORE = "nbval-ignore-output"
 PLOTLY = "application/vnd.plotly.v1+json"
@@ -33,8 +32,7 @@ class Chapter:
     @cached_property
     def stored(self) -> dict:
         """The JSON in the file, before nbformat fills in what is missing."""
-        read_notebook(self.path, self.name)  # raises BookError where it is no notebook
-        return json.loads(self.text)
+        return read_json(self.path, self.name)
 
     @cached_property
     def cells(self) -> list[dict]:

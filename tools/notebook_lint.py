@@ -28,6 +28,7 @@ from tools.chapter import (
     section_headings,
     source,
     tags,
+    text,
     where,
 )
 
@@ -71,7 +72,7 @@ def valid(chapter: Chapter) -> Iterator[str]:
         yield "not in notebook format 4.5: set nbformat to 4 and nbformat_minor to 5"
     for number, cell in enumerate(chapter.cells, start=1):
         if "id" not in cell:
-            opening = source(cell).strip().split("\n")[0][:40]
+            opening = text(cell.get("source", "")).strip().split("\n")[0][:40]
             yield f"cell {number} ({opening!r}) has no id: give it a readable one"
     if all("id" in cell for cell in chapter.cells):
         # not nbformat.validate, which gives new ids to cells as it goes
