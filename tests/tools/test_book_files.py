@@ -49,7 +49,9 @@ def test_an_unknown_name_is_one_line_with_what_is_near(book, draft):
 
 def test_a_name_of_two_chapters_asks_for_the_part(book, draft):
     add(book, "05_transformer/03_first")
-    with pytest.raises(BookError, match=r"several notebooks.*04_attention.*05_transformer"):
+    with pytest.raises(
+        BookError, match=r"2 notebooks.*04_attention.*05_transformer.*name the part"
+    ):
         book.find("first")
     assert len(book.find("05_transformer/03_first")) == 1
 
