@@ -52,6 +52,11 @@ def run_program(start, program, side):
     return values
 
 
+@pytest.mark.parity(
+    component="llmlib.autograd.Value",
+    peer="torch.autograd",
+    compared="values and gradients of 300 random expressions",
+)
 @settings(max_examples=300, deadline=None)
 @given(leaves, instructions)
 def test_random_expressions(start, program):
@@ -92,6 +97,11 @@ def gradients(network):
     return torch.cat(rows)
 
 
+@pytest.mark.parity(
+    component="llmlib.autograd.MLP, cross_entropy, mse_loss",
+    peer="torch.nn",
+    compared="output and gradients",
+)
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
@@ -124,6 +134,11 @@ def test_network_and_loss(ours, theirs, loss):
     torch.testing.assert_close(ours_flat, gradients(network))
 
 
+@pytest.mark.parity(
+    component="llmlib.autograd.SGD",
+    peer="torch.optim.SGD",
+    compared="parameters after 20 steps",
+)
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_sgd_follows_the_same_path(momentum):
     model = MLP((2, 5, 2), seed=4)
