@@ -1,14 +1,14 @@
 """Draw the expression behind a value: boxes for numbers, arrows for local derivatives.
 
-The picture is an SVG text made here, so no drawing program is needed. Columns go from the leaves
-on the left to the result on the right; each box shows the number and, after ``backward``, its
-gradient; each arrow carries the local derivative, so that a path multiplied along its arrows and
-summed over paths gives the gradient in the box it starts from.
+The picture is an SVG text made here, so no drawing program is needed. Rows go from the leaves at
+the top down to the result; each box shows the number and, after ``backward``, its gradient; each
+arrow carries the local derivative, so that a path multiplied along its arrows and summed over
+paths gives the gradient in the box it starts from.
 
-Layout: a value stands one column left of its nearest child (longest path first), an arrow that
-skips a column bends between that column's boxes, and the order inside a column follows the mean
-height of the neighbours (Sugiyama, Tagawa and Toda, "Methods for visual understanding of
-hierarchical system structures", IEEE Trans. SMC 11, 1981, in its simplest form).
+Layout: a value stands one row above its nearest child (longest path first), an arrow that skips a
+row bends between that row's boxes, and the order inside a row follows the mean place of the
+neighbours (Sugiyama, Tagawa and Toda, "Methods for visual understanding of hierarchical system
+structures", IEEE Trans. SMC 11, 1981, in its simplest form).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .value import Value, topological_order
 
 __all__ = ["graph_svg"]
 
-BOX_WIDTH, BOX_HEIGHT, COLUMN_GAP, ROW_GAP, MARGIN = 104, 58, 66, 22, 16
+BOX_WIDTH, BOX_HEIGHT, BOX_GAP, ROW_GAP, BEND_WIDTH, MARGIN = 92, 64, 16, 52, 8, 16
 # The book's palette; a test compares it with llmlib.viz, which this floor may not import.
 INK, GREY, PAPER, BLUE, ORANGE = "#1f2933", "#6b7785", "#ffffff", "#2f6fb0", "#d9772b"
 
@@ -75,7 +75,7 @@ def graph_svg(
     places, routes, width, height = _layout(order)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}" role="img" font-family="sans-serif" font-size="12">',
+        f'viewBox="0 0 {width} {height}" role="img" font-family="sans-serif" font-size="14">',
         f"<title>{escape(title)}</title>",
         f'<rect width="{width}" height="{height}" rx="10" fill="{PAPER}"/>',
         f'<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
@@ -94,94 +94,90 @@ def graph_svg(
 
 @dataclass(eq=False)
 class _Bend:
-    """Where an arrow that skips a column passes through it, between the boxes."""
+    """Where an arrow that skips a row passes through it, between the boxes."""
 
 
 def _layout(order: list[Value]) -> tuple[_Places, _Routes, int, int]:
     """Place the boxes; route each arrow; return width and height of the drawing too.
 
-    ``places`` holds the left edge and the middle height of every box and bend; ``routes`` the
-    bends, from left to right, of the arrow into ``value`` from its i-th parent.
+    ``places`` holds the middle of the upper edge of every box and bend; ``routes`` the bends,
+    from top to bottom, of the arrow into ``value`` from its i-th parent.
     """
-    column_of: dict[Value, int] = {}
+    row_of: dict[Value, int] = {}
     nearest_child: dict[Value, int] = {}
     for value in order:
-        column_of[value] = 1 + max((column_of[parent] for parent in value.parents), default=-1)
+        row_of[value] = 1 + max((row_of[parent] for parent in value.parents), default=-1)
     for value in reversed(order):  # pull leaves next to where they are used
-        column_of[value] = nearest_child.get(value, column_of[value] + 1) - 1
+        row_of[value] = nearest_child.get(value, row_of[value] + 1) - 1
         for parent in value.parents:
-            nearest_child[parent] = min(
-                nearest_child.get(parent, column_of[value]), column_of[value]
-            )
+            nearest_child[parent] = min(nearest_child.get(parent, row_of[value]), row_of[value])
 
-    columns: list[list[_Item]] = [[] for _ in range(column_of[order[-1]] + 1)]
+    rows: list[list[_Item]] = [[] for _ in range(row_of[order[-1]] + 1)]
     neighbours: dict[_Item, list[_Item]] = {value: [] for value in order}
     routes: _Routes = {}
     for value in order:
-        columns[column_of[value]].append(value)
+        rows[row_of[value]].append(value)
         for i, parent in enumerate(value.parents):
-            bends = [_Bend() for _ in range(column_of[parent] + 1, column_of[value])]
+            bends = [_Bend() for _ in range(row_of[parent] + 1, row_of[value])]
             routes[value, i] = bends
-            for bend, column in zip(bends, columns[column_of[parent] + 1 :], strict=False):
-                column.append(bend)
+            for bend, row in zip(bends, rows[row_of[parent] + 1 :], strict=False):
+                row.append(bend)
                 neighbours[bend] = []
-            for left, right in itertools.pairwise([parent, *bends, value]):
-                neighbours[left].append(right)
-                neighbours[right].append(left)
-    places, height = _heights(columns, neighbours)
-    width = 2 * MARGIN + len(columns) * (BOX_WIDTH + COLUMN_GAP) - COLUMN_GAP
+            for above, below in itertools.pairwise([parent, *bends, value]):
+                neighbours[above].append(below)
+                neighbours[below].append(above)
+    places, width = _spread(rows, neighbours)
+    height = 2 * MARGIN + len(rows) * (BOX_HEIGHT + ROW_GAP) - ROW_GAP
     return places, routes, width, height
 
 
-def _heights(
-    columns: list[list[_Item]], neighbours: dict[_Item, list[_Item]]
-) -> tuple[_Places, int]:
-    """Order every column by the mean height of each item's neighbours, four times over."""
+def _spread(rows: list[list[_Item]], neighbours: dict[_Item, list[_Item]]) -> tuple[_Places, int]:
+    """Order every row by the mean place of each item's neighbours, four times over."""
 
     def room(item: _Item) -> int:
-        return (BOX_HEIGHT if isinstance(item, Value) else 8) + ROW_GAP
+        return (BEND_WIDTH if isinstance(item, _Bend) else BOX_WIDTH) + BOX_GAP
 
-    tallest = max(sum(map(room, column)) for column in columns)
+    widest = max(sum(map(room, row)) for row in rows)
     middle: dict[_Item, float] = {}
     for sweep in range(5):
-        for column in columns:
+        for row in rows:
             if sweep:
-                near = {item: [middle[n] for n in neighbours[item]] for item in column}
+                near = {item: [middle[n] for n in neighbours[item]] for item in row}
                 means = {item: sum(m) / len(m) if m else middle[item] for item, m in near.items()}
-                column.sort(key=means.__getitem__)
-            top = (tallest - sum(map(room, column))) / 2  # centre short columns
-            for item in column:
-                middle[item] = MARGIN + top + (room(item) - ROW_GAP) / 2
-                top += room(item)
+                row.sort(key=means.__getitem__)
+            left = (widest - sum(map(room, row))) / 2  # centre short rows
+            for item in row:
+                middle[item] = MARGIN + left + (room(item) - BOX_GAP) / 2
+                left += room(item)
     places = {
-        item: (MARGIN + i * (BOX_WIDTH + COLUMN_GAP), middle[item])
-        for i, column in enumerate(columns)
-        for item in column
+        item: (middle[item], MARGIN + i * (BOX_HEIGHT + ROW_GAP))
+        for i, row in enumerate(rows)
+        for item in row
     }
-    return places, 2 * MARGIN + tallest - ROW_GAP
+    return places, 2 * MARGIN + widest - BOX_GAP
 
 
 def _arrow(points: list[tuple[float, float]], text: str) -> str:
-    """Draw an arrow through ``points``, each the left edge of a box or bend."""
+    """Draw an arrow through ``points``, each the upper edge of a box or bend."""
     (x, y), *rest = points
-    x += BOX_WIDTH
+    y += BOX_HEIGHT
     # The label stands near the start, where arrows into one box have not yet met.
-    label_x, label_y = x + 0.44 * COLUMN_GAP, y + 0.38 * (rest[0][1] - y) - 4
+    label_x, label_y = x + 0.32 * (rest[0][0] - x), y + 0.4 * ROW_GAP + 4
     path = f"M{x:.0f} {y:.0f}"
     for i, (next_x, next_y) in enumerate(rest):
         last = i == len(rest) - 1
-        middle = x + COLUMN_GAP / 2
-        end = next_x - 2 * last
-        path += f"C{middle:.0f} {y:.0f} {middle:.0f} {next_y:.0f} {end:.0f} {next_y:.0f}"
+        middle = y + ROW_GAP / 2
+        end = next_y - 2 * last
+        path += f"C{x:.0f} {middle:.0f} {next_x:.0f} {middle:.0f} {next_x:.0f} {end:.0f}"
         if not last:
-            path += f"H{next_x + BOX_WIDTH:.0f}"
-        x, y = next_x + BOX_WIDTH, next_y
+            path += f"V{next_y + BOX_HEIGHT:.0f}"
+        x, y = next_x, next_y + BOX_HEIGHT
     line = (
         f'<path d="{path}" fill="none" stroke="{GREY}" stroke-width="1.4" marker-end="url(#tip)"/>'
     )
     label = (
         f'<text x="{label_x:.0f}" y="{label_y:.0f}" text-anchor="middle" fill="{INK}" '
-        f'stroke="{PAPER}" stroke-width="3" paint-order="stroke" font-size="11">{text}</text>'
+        f'stroke="{PAPER}" stroke-width="4" paint-order="stroke" font-size="13">{text}</text>'
     )
     return line + label if text else line
 
@@ -189,20 +185,20 @@ def _arrow(points: list[tuple[float, float]], text: str) -> str:
 def _box(
     value: Value, place: tuple[float, float], colour: str, decimals: int, show_gradient: bool
 ) -> str:
-    x, middle = place
+    middle, top = place
     name = " = ".join(part for part in (value.label, value.operation) if part)
     lines = [(escape(name), "bold"), (_number(value.data, decimals), "normal")]
     if show_gradient:
         lines.append((f"grad {_number(value.grad, decimals)}", "normal"))
     lines = [line for line in lines if line[0]]
-    first = middle - 8.5 * (len(lines) - 1) + 4
+    first = top + BOX_HEIGHT / 2 - 9.5 * (len(lines) - 1) + 5
     texts = "".join(
-        f'<text x="{x + BOX_WIDTH / 2:.0f}" y="{first + 17 * i:.0f}" text-anchor="middle" '
+        f'<text x="{middle:.0f}" y="{first + 19 * i:.0f}" text-anchor="middle" '
         f'font-weight="{weight}" fill="{INK}">{text}</text>'
         for i, (text, weight) in enumerate(lines)
     )
     return (
-        f'<rect x="{x:.0f}" y="{middle - BOX_HEIGHT / 2:.0f}" width="{BOX_WIDTH}" '
+        f'<rect x="{middle - BOX_WIDTH / 2:.0f}" y="{top:.0f}" width="{BOX_WIDTH}" '
         f'height="{BOX_HEIGHT}" rx="8" fill="{PAPER}" stroke="{colour}" stroke-width="2"/>{texts}'
     )
 

@@ -37,7 +37,7 @@ def test_one_box_per_value_and_one_arrow_per_parent():
     assert f"grad {x.grad:.2f}" in texts
 
 
-def test_boxes_do_not_overlap_and_arrows_point_right():
+def test_boxes_do_not_overlap_and_arrows_point_down():
     loss = MLP((2, 3, 1))([0.3, -0.2])[0]
     svg = drawn(loss)
     width, height = float(svg.get("width")), float(svg.get("height"))
@@ -47,18 +47,19 @@ def test_boxes_do_not_overlap_and_arrows_point_right():
         assert abs(x1 - x2) >= w or abs(y1 - y2) >= h
     for path in svg.findall(f"{SVG}path"):
         numbers = [float(n) for n in re.findall(r"-?\d+", path.get("d"))]
-        assert numbers[0] < numbers[-2]
+        assert numbers[1] < numbers[-1]
 
 
-def test_an_arrow_over_several_columns_passes_between_the_boxes():
+def test_an_arrow_over_several_rows_passes_between_the_boxes():
     a = Value(2.0, label="a")
     svg = drawn((a * 3).tanh().exp() + a)
-    (long_arrow,) = [p.get("d") for p in svg.findall(f"{SVG}path") if "H" in p.get("d")]
-    y = float(re.search(r" (-?\d+)H", long_arrow).group(1))
-    start = float(re.match(r"M(\d+)", long_arrow).group(1))
-    passed = [box for box in boxes(svg) if box[0] >= start][:-1]
-    assert len(passed) == 3
-    assert all(not top <= y <= top + height for _, top, _, height in passed)
+    (long_arrow,) = [p.get("d") for p in svg.findall(f"{SVG}path") if "V" in p.get("d")]
+    stops = re.findall(r"(-?\d+) (-?\d+)V(-?\d+)", long_arrow)
+    assert len(stops) == 3  # the rows of the product, of tanh and of exp
+    for x, top, bottom in ([float(n) for n in stop] for stop in stops):
+        beside = [box for box in boxes(svg) if top <= box[1] < bottom]
+        assert beside
+        assert all(not left <= x <= left + width for left, _, width, _ in beside)
 
 
 def test_gradients_and_derivatives_can_be_left_out():
