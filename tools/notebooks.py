@@ -74,7 +74,7 @@ def run(paths: list[Path], book: Book) -> int:
         path.write_text(notebook_text(notebook), encoding="utf-8")
         record(book, name, cost)
         print(
-            f"{name}: stored; {cost.wall_s:.1f} s, {cost.cpu_s:.1f} s of CPU time, "
+            f"{name}: stored; {cost.own_s:.1f} s, {cost.cpu_s:.1f} s of CPU time, "
             f"{cost.peak_mb:.0f} MB",
             flush=True,
         )
@@ -147,7 +147,7 @@ def record(book: Book, name: str, cost: Cost) -> None:
     path = book.root / COSTS
     table = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     new = {
-        "wall_s": _rounded(cost.wall_s, 0.5),
+        "wall_s": _rounded(cost.own_s, 0.5),
         "cpu_s": _rounded(cost.cpu_s, 0.5),
         "peak_mb": _rounded(cost.peak_mb, 10),
     }

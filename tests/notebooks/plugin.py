@@ -84,7 +84,8 @@ class Notebook(IPyNbFile):
             read_notebook(self.path, self.relative)
         except BookError as error:
             raise self.CollectError(str(error)) from None
-        yield OutputsCompared.from_parent(self, name="outputs-compared")
+        # no cell can have these names: xdist would run only one of two tests of the same name
+        yield OutputsCompared.from_parent(self, name="(outputs compared)")
         for found in super().collect():
             yield Cell.from_parent(
                 self,
@@ -93,7 +94,7 @@ class Notebook(IPyNbFile):
                 cell=found.cell,
                 options=defaultdict(bool, check=True),  # no tag or comment skips a cell
             )
-        yield CostWithinLimits.from_parent(self, name="cost")
+        yield CostWithinLimits.from_parent(self, name="(cost)")
 
     def setup(self) -> None:
         self.kernel = Kernel(self.path.parent, self.config.option.nbval_kernel_startup_timeout)
@@ -110,8 +111,6 @@ class Cell(IPyNbCell):
             pytest.skip(f"cell `{self.parent.broken_by}` failed to run")
 
     def runtest(self) -> None:
-        if self.cell.execution_count is None and self.cell.source.strip():
-            self.raise_cell_error("was never executed, so nothing is stored to compare with")
         try:
             super().runtest()
         except NbCellError as error:
@@ -121,6 +120,8 @@ class Cell(IPyNbCell):
         except KernelDiedError:
             self.parent.broken_by = self.cell.id
             self.raise_cell_error("the kernel died: out of memory, or a crash in native code")
+        if self.cell.execution_count is None and self.cell.source.strip():
+            self.raise_cell_error("was never executed, so nothing is stored to compare with")
 
     def compare_outputs(self, test, ref, skip_compare=None) -> bool:
         """Called by nbval with the fresh and the stored outputs; False makes the cell fail."""
@@ -140,10 +141,12 @@ class Cell(IPyNbCell):
         error = excinfo.value
         if not isinstance(error, NbCellError):
             return super().repr_failure(excinfo)
+        count = self.cell.execution_count
+        run = "never run" if count is None else f"In [{count}]"
         details = re.sub(r"\x1b\[[0-9;]*m", "", error.inner_traceback or "").strip()
         return "\n".join(
             [
-                f"{self.parent.relative}, cell `{self.cell.id}` (In [{self.cell.execution_count}])",
+                f"{self.parent.relative}, cell `{self.cell.id}` ({run})",
                 *([] if error.args[0] == DIFFER else [f"  {error.args[0]}"]),
                 *(f"  {line}" for line in details.splitlines()),
                 f"mend: {_mend(error, self.parent.relative)}",
@@ -226,11 +229,10 @@ class CostTable:
             return
         write = terminalreporter.write_line
         terminalreporter.section("cost of the notebooks")
-        write(f"{'wall':>8} {'CPU':>8} {'memory':>9}  notebook")
+        write(f"{'wall':>8} {'waited':>8} {'CPU':>8} {'memory':>9}  notebook")
         for name, cost in sorted(self.costs.items()):
-            write(
-                f"{cost['wall_s']:6.1f} s {cost['cpu_s']:6.1f} s {cost['peak_mb']:6.0f} MB  {name}"
-            )
+            times = "".join(f"{cost[kind]:6.1f} s " for kind in ("wall_s", "waited_s", "cpu_s"))
+            write(f"{times}{cost['peak_mb']:6.0f} MB  {name}")
         path = self.config.rootpath / REPORT
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(self.costs, indent=1, sort_keys=True) + "\n", encoding="utf-8")

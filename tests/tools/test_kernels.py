@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -60,6 +61,20 @@ def test_memory_of_children_counts(python):
     meter = CostMeter(python.pid, interval=0.05).start()
     python(f"import subprocess; subprocess.run([{sys.executable!r}, '-c', {code!r}])")
     assert meter.stop().peak_mb > 200
+
+
+@pytest.mark.parametrize(("idle", "waited"), [(0.0, 0.5), (100.0, 0.0)])
+def test_waiting_for_a_busy_machine_is_told_from_doing_nothing(python, monkeypatch, idle, waited):
+    """Half a second without computing: all processors were busy, or at least one was free."""
+    moments = iter([0.0, idle])
+    monkeypatch.setattr(
+        "tools.kernels.psutil.cpu_times", lambda: SimpleNamespace(idle=next(moments))
+    )
+    meter = CostMeter(python.pid).start()
+    python("import time; time.sleep(0.5)")
+    cost = meter.stop()
+    assert cost.waited_s == pytest.approx(waited and cost.wall_s - cost.cpu_s, abs=0.02)
+    assert cost.own_s == pytest.approx(cost.cpu_s if waited else cost.wall_s, abs=0.02)
 
 
 def test_environment_keeps_what_was_there_and_comes_first():
