@@ -1,0 +1,34 @@
+"""Open a ``tokenizer.json`` file without knowing which kind of tokenizer is in it."""
+
+from pathlib import Path
+
+from llmlib.tokenizers.bpe import BPETokenizer
+from llmlib.tokenizers.tokenizer import Tokenizer
+from llmlib.tokenizers.tokenizer_json import malformed_refused, model_type, read_json
+from llmlib.tokenizers.unigram import UnigramTokenizer
+from llmlib.tokenizers.wordpiece import WordPieceTokenizer
+
+CLASSES: dict[str, type[Tokenizer]] = {
+    "BPE": BPETokenizer,
+    "WordPiece": WordPieceTokenizer,
+    "Unigram": UnigramTokenizer,
+}
+"""Model type in the file -> class."""
+
+
+def load_tokenizer(path: str | Path) -> Tokenizer:
+    """Read a ``tokenizer.json`` file; its model decides the class.
+
+    Raises
+    ------
+    ValueError
+        If the file is malformed or asks for something that is not supported.
+    """
+    data = read_json(path)
+    kind = model_type(data["model"])
+    if kind not in CLASSES:
+        raise ValueError(
+            f"tokenizer.json: model {kind!r} is not supported; supported: {', '.join(CLASSES)}"
+        )
+    with malformed_refused():
+        return CLASSES[kind].from_json(data)
