@@ -93,11 +93,10 @@ def _dress(app: Sphinx, document: nodes.document) -> None:
 
 
 def _open_details(translator, node: HideCodeCellNode) -> None:
-    """Like MyST-NB's own, but named by its visible text, and one text at a time."""
-    classes = " ".join(["hide", *node["classes"]])
+    """Like MyST-NB's own, but its name is what it shows, and the book's style sheet dresses it."""
     show, hide = html.escape(node["prompt_show"]), html.escape(node["prompt_hide"])
     translator.body.append(
-        f'<details class="{classes}"><summary>'
+        f'<details class="folded"><summary>'
         f'<span class="collapsed">{show}</span><span class="expanded">{hide}</span>'
         "</summary>\n"
     )
