@@ -100,11 +100,13 @@
     const args = step.args || [];
     if (step.method !== "animate") return Plotly[step.method](plot, ...args);
     const duration = calm.matches ? 0 : 180;
-    return Plotly.animate(plot, args[0], {
+    const moved = Plotly.animate(plot, args[0], {
       mode: "immediate",
       transition: { duration: duration, easing: "cubic-in-out" },
       frame: { duration: duration, redraw: true },
     });
+    // A step that is overtaken by the next one is rejected without a reason.
+    return moved.catch((reason) => { if (reason) throw reason; });
   }
 
   let count = 0;
@@ -193,7 +195,7 @@
       this.narrow = width < NARROW;
       const layout = pageLayout(recolour(this.spec.layout, map), width);
       const frames = recolour(this.spec.frames || [], map);
-      if (window.Plotly && this.plot.data) this.Plotly.purge(this.plot);
+      if (this.plot.data) this.Plotly.purge(this.plot);
       await this.Plotly.newPlot(this.plot, recolour(this.spec.data, map), layout, {
         responsive: true, displayModeBar: false, displaylogo: false, scrollZoom: false,
       });
@@ -243,10 +245,12 @@
     figures.forEach((figure) => near.observe(figure.element));
     window.addEventListener("beforeprint", () => figures.forEach(start));
 
-    const redraw = async (wanted) => {
+    // One redraw waits for the one before it: the mode and the width may change together.
+    const redraw = (wanted) => {
       for (const [figure, ready] of started) {
-        await ready;
-        if (figure.element.dataset.state === "ready" && wanted(figure)) await figure.draw();
+        started.set(figure, ready.then(async () => {
+          if (figure.element.dataset.state === "ready" && wanted(figure)) await figure.draw();
+        }));
       }
     };
     new MutationObserver(() => redraw(() => true))
