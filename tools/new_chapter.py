@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None, book: Book | None = None) -> int:
     print("  - a figure that moves (llmlib.viz.show)")
     print(f"  - four to six exercises, declared in llmlib/checks/{part[3:]}.py")
     print(f"Then run and store it: make notebooks NB={name}")
-    print(f"What is left to do:    {sys.executable} -m tools.notebooks --check {part}/{chapter}")
+    print(f"What is left to do:    python -m tools.notebooks --check {part}/{chapter}")
     return 0
 
 
