@@ -15,7 +15,6 @@ from llmlib.nn import causal_mask
 __all__ = ["EXERCISES"]
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
-Block = tuple[Tensor, Tensor]
 
 
 def _scaled_scores(query: Tensor, key: Tensor) -> Tensor:
@@ -109,12 +108,19 @@ def _an_attention(g: Generator) -> tuple[Attend]:
     return (_ATTENTIONS[g.initial_seed() % len(_ATTENTIONS)],)
 
 
-def _sees_the_future(attend: Attend, length: int = 7, only_values: bool = False) -> bool:
+def _sees_the_future(attend: Attend) -> bool:
+    return _leaks(attend, changing=slice(0, 3))
+
+
+def _changes_values_only(attend: Attend) -> bool:
+    return _leaks(attend, changing=slice(2, 3))
+
+
+def _leaks(attend: Attend, changing: slice, length: int = 7) -> bool:
     now, other = torch.randn(2, 3, length, 4)  # two sets of query, key and value
-    which = slice(2, 3) if only_values else slice(0, 3)
     for position in range(1, length):
         changed = now.clone()
-        changed[which, position] = other[which, position]
+        changed[changing, position] = other[changing, position]
         before, after = attend(*now)[:position], attend(*changed)[:position]
         if not torch.allclose(before, after, atol=1e-5):
             return True
@@ -131,8 +137,22 @@ def _changes_the_last_token_only(attend: Attend) -> bool:
 # --- streaming_attention ------------------------------------------------------------------------
 
 
-def _streaming_attention(
-    query: Tensor, blocks: Sequence[Block], *, rescale: bool = True, shift: bool = True
+class _Blocks(list[tuple[Tensor, Tensor]]):
+    """Keys and values in blocks, printed by their sizes."""
+
+    def __repr__(self) -> str:
+        return f"of {', '.join(str(len(keys)) for keys, _ in self)} keys"
+
+
+def _streaming_attention(query: Tensor, blocks: _Blocks) -> Tensor:
+    return _stream(query, blocks)
+
+
+def _stream(
+    query: Tensor,
+    blocks: Sequence[tuple[Tensor, Tensor]],
+    rescale: bool = True,
+    shift: bool = True,
 ) -> Tensor:
     peak, total, mixed = torch.tensor(-torch.inf), torch.tensor(0.0), torch.tensor(0.0)
     for keys, values in blocks:
@@ -146,15 +166,15 @@ def _streaming_attention(
     return mixed / total
 
 
-def _mean_over_blocks(query: Tensor, blocks: Sequence[Block]) -> Tensor:
-    return torch.stack([_streaming_attention(query, [block]) for block in blocks]).mean(0)
+def _mean_over_blocks(query: Tensor, blocks: _Blocks) -> Tensor:
+    return torch.stack([_stream(query, [block]) for block in blocks]).mean(dim=0)
 
 
-def _query_and_blocks(g: Generator) -> tuple[Tensor, list[Block]]:
+def _query_and_blocks(g: Generator) -> tuple[Tensor, _Blocks]:
     """Every other case has scores in the hundreds."""
     width = draw.integer(g, 4, 8)
     sizes = [draw.integer(g, 1, 4) for _ in range(draw.integer(g, 3, 5))]
-    blocks = [(draw.normal(g, size, width), draw.normal(g, size, 3)) for size in sizes]
+    blocks = _Blocks((draw.normal(g, size, width), draw.normal(g, size, 3)) for size in sizes)
     return draw.normal(g, width) * (200 if g.initial_seed() % 2 else 1), blocks
 
 
@@ -198,8 +218,8 @@ EXERCISES = (
         name="attention.masked_softmax",
         reference=_masked_softmax,
         inputs=_scores_and_mask,
-        hint="Fill forbidden scores with torch.finfo(scores.dtype).min, take the softmax along "
-        "the last axis, and set forbidden weights to 0.",
+        hint="-inf makes an empty row 0/0. Which finite score is low enough, and what does the "
+        "softmax make of a row that has nothing else? Mend that afterwards.",
         remark="No overflow, no NaN, and a row with nothing to attend to is all zeros.",
         wrong={
             "mask after the softmax": Wrong(
@@ -273,7 +293,7 @@ EXERCISES = (
         "denominator, and within pairs.",
         wrong={
             "values only": Wrong(
-                lambda attend: _sees_the_future(attend, only_values=True),
+                _changes_values_only,
                 "You changed the values only. The future can also leak through the keys and "
                 "queries, which enter the denominator of the softmax.",
             ),
@@ -297,8 +317,8 @@ EXERCISES = (
         name="attention.streaming_attention",
         reference=_streaming_attention,
         inputs=_query_and_blocks,
-        hint="Keep the largest score so far, the sum of exponentials and the sum of weighted "
-        "values. When the largest grows from m to n, multiply both sums by exp(m - n).",
+        hint="Keep three things: the largest score so far, the sum of exponentials, the sum of "
+        "weighted values. What must happen to both sums when the largest grows?",
         remark="This is the idea inside FlashAttention: the weights are never stored.",
         wrong={
             "mean of blocks": Wrong(
@@ -306,15 +326,16 @@ EXERCISES = (
                 "You averaged the blocks' answers. A block with better matches must count more.",
             ),
             "overflow": Wrong(
-                lambda query, blocks: _streaming_attention(query, blocks, shift=False),
+                lambda query, blocks: _stream(query, blocks, shift=False),
                 "exp of a score of some hundreds is infinite: subtract the largest so far.",
             ),
             "not rescaled": Wrong(
-                lambda query, blocks: _streaming_attention(query, blocks, rescale=False),
-                "The blocks were shifted by different maxima. Rescale both sums when it grows.",
+                lambda query, blocks: _stream(query, blocks, rescale=False),
+                "The blocks were shifted by different maxima. When the largest grows from m to n, "
+                "multiply both sums by exp(m - n).",
             ),
             "unscaled": Wrong(
-                lambda query, blocks: _streaming_attention(query * query.shape[-1] ** 0.5, blocks),
+                lambda query, blocks: _stream(query * query.shape[-1] ** 0.5, blocks),
                 "The weights follow the bare dot products: divide the scores by √K.",
             ),
         },
