@@ -3,13 +3,13 @@ r"""Pre-tokenization: cut text into words before any token is looked up.
 A tokenizer never merges across a cut, so the cuts decide what a token can be: whether a space
 belongs to the word after it, whether digits stand alone, whether ``'ll`` is a unit.
 
-========================  =====================================================================
-code name                 what it cuts
-========================  =====================================================================
-``RegexPreTokenizer``     GPT-2, GPT-4, Llama 3: the matches of one regular expression
-``BertPreTokenizer``      BERT: at white space (dropped) and around every punctuation mark
-``MetaspacePreTokenizer`` SentencePiece: spaces become ``▁``, a word starts at each ``▁``
-========================  =====================================================================
+=========================  =====================================================================
+code name                  what it cuts
+=========================  =====================================================================
+``RegexPreTokenizer``      GPT-2, GPT-4, Llama 3: the matches of one regular expression
+``BertPreTokenizer``       BERT: at white space (dropped) and around every punctuation mark
+``MetaspacePreTokenizer``  SentencePiece: spaces become ``▁``, a word starts at each ``▁``
+=========================  =====================================================================
 
 Every pre-tokenizer also knows its *safe boundaries*: places where cutting the text in two and
 splitting each half gives the same words as splitting the whole. Streaming rests on them.

@@ -9,13 +9,13 @@ it is the gain in likelihood, per occurrence, of a unigram model that treats ``a
 up to the factor N (the number of tokens, the same for all pairs). A character inside a word is
 written with ``##`` in front, so "low" starts as ``l ##o ##w``.
 
-==============  =============================================  =================
-code name       meaning                                        shape
-==============  =============================================  =================
-``tokens``      strings of all tokens so far                   V
-``single``      weighted count of each token                   (V,)
+==============  ==============================================  ==================
+code name       meaning                                         shape
+==============  ==============================================  ==================
+``tokens``      strings of all tokens so far                    V
+``single``      weighted count of each token                    (V,)
 ``pairs``       weighted count of each pair that can be joined  (number of pairs,)
-==============  =============================================  =================
+==============  ==============================================  ==================
 
 `plain_tokens` is the definition; `fast_tokens` gives the same list with a `PairIndex` and one
 numpy pass over the pairs per step.
