@@ -62,7 +62,11 @@ def test_declared_exercises_and_those_in_the_chapters_are_the_same():
     assert len(used) == len(set(used)), "an exercise stands in two places"
     declared = set(all_exercises())
     assert set(used) - declared == set(), "in a chapter, but not declared in llmlib.checks"
-    assert declared - set(used) == set(), "declared in llmlib.checks, but in no chapter"
+    # exercises named after a part or a chapter that the book does not have yet may wait for it
+    there = {re.sub(r"^\d+_", "", word) for name in BOOK.toc for word in name.split("/")}
+    owed = {name for name in declared if name.split(".")[0] in there}
+    assert owed, "no exercise belongs to a chapter"
+    assert owed - set(used) == set(), "declared in llmlib.checks, but in no chapter"
 
 
 @pytest.mark.parametrize(

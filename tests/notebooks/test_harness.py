@@ -54,10 +54,10 @@ def damaged_figure():
     return shown(data)
 
 
-# 1.2 s of computing, not of sleeping: time lost to other programs is not counted
+# Computing, not sleeping: time lost to other programs is not counted
 WORK = """\
 import time
-end = time.process_time() + 1.2
+end = time.process_time() + 0.4
 while time.process_time() < end: pass"""
 LOSS = "print('loss', 2.5, 'after 3 steps')"
 GOOD = {
@@ -102,10 +102,10 @@ BAD = {
         ["cell `c0` (never run)", "nothing is stored to compare with"],
     ),
     "warning": ([cell("import warnings\nwarnings.warn('old')")], ["writes to stderr", "old"]),
-    "slow-cell": ([cell("import time\ntime.sleep(60)")], ["Timeout of 5 seconds exceeded"]),
+    "slow-cell": ([cell("import time\ntime.sleep(60)")], ["Timeout of 8 seconds exceeded"]),
     "slow-notebook": (
         [cell(WORK)] * 3,
-        ["the limit is 3 s", "s of CPU time", "Do less live"],
+        ["the limit is 1 s", "s of CPU time", "Do less live"],
     ),
     "network": (
         [cell("import urllib.request\nurllib.request.urlopen('https://example.org')")],
@@ -177,7 +177,7 @@ def bad(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bad")
     for name, (cells, _) in BAD.items():
         write(folder, name, cells)
-    limits = ["--nbval-cell-timeout=5", "--notebook-seconds=3", "--notebook-mb=250"]
+    limits = ["--nbval-cell-timeout=8", "--notebook-seconds=1", "--notebook-mb=250"]
     return folder, run_pytest(folder, "-n2", "--dist=loadfile", *limits)
 
 
@@ -214,8 +214,8 @@ def test_costs_are_printed_and_written(run, request):
         assert costs[f"{name}.ipynb"]["peak_mb"] > 20
     if run == "bad":
         assert costs["memory.ipynb"]["peak_mb"] > 300
-        assert costs["slow-notebook.ipynb"]["wall_s"] >= 3.6
-        assert costs["slow-notebook.ipynb"]["cpu_s"] >= 3.6
+        assert costs["slow-notebook.ipynb"]["wall_s"] >= 1.2
+        assert costs["slow-notebook.ipynb"]["cpu_s"] >= 1.1
 
 
 def test_a_file_that_is_no_notebook_is_one_line(tmp_path):
