@@ -82,11 +82,11 @@ def test_one_failure_does_not_keep_others_from_being_stored(book, capsys):
     assert read_notebook(good, "").cells[0].outputs[0].text == "2\n"
 
 
-@pytest.mark.parametrize("words", [["frist"], ["--check", "frist"]])
+@pytest.mark.parametrize("words", [["firsty"], ["--check", "firsty"]])
 def test_an_unknown_name_is_one_line(book, draft, capsys, words):
     assert notebooks.main(words, book) == 2
     said = capsys.readouterr().err
-    assert said == "error: no notebook is called 'frist'; did you mean first or 01_first?\n"
+    assert said == "error: no notebook is called 'firsty'; did you mean first or 01_first?\n"
 
 
 def test_no_notebooks_is_one_line(book, capsys):
