@@ -10,6 +10,9 @@ file                              what is in it
 :mod:`llmlib.interop.family`      what the converter of one architecture provides
 :mod:`llmlib.interop.gpt2`        GPT-2
 :mod:`llmlib.interop.llama`       Llama, Mistral, Mixtral, Qwen 2 and Qwen 3
+:mod:`llmlib.interop.bert`        BERT
+:mod:`llmlib.interop.t5`          T5
+:mod:`llmlib.interop.marian`      Marian, the Transformer of 2017
 ================================  ===================================================
 """
 

@@ -8,14 +8,18 @@ from typing import Any
 
 from torch import nn
 
+from llmlib.interop.bert import BERT_FAMILIES, bert_family
 from llmlib.interop.family import Family
 from llmlib.interop.gpt2 import GPT2
 from llmlib.interop.llama import LLAMA_FAMILIES, llama_family
-from llmlib.models import GPT, Llama
+from llmlib.interop.marian import MARIAN
+from llmlib.interop.t5 import T5_FAMILY
+from llmlib.interop.tensors import Layout
+from llmlib.models import GPT, T5, Bert, Llama, Transformer
 
 __all__ = ["family_of", "family_of_fields", "from_transformers", "to_transformers"]
 
-FAMILIES: tuple[Family, ...] = (GPT2, *LLAMA_FAMILIES)
+FAMILIES: tuple[Family, ...] = (GPT2, *LLAMA_FAMILIES, *BERT_FAMILIES, T5_FAMILY, MARIAN)
 
 
 def from_transformers(hf_model: nn.Module) -> nn.Module:
@@ -24,14 +28,18 @@ def from_transformers(hf_model: nn.Module) -> nn.Module:
     Parameters
     ----------
     hf_model : transformers.PreTrainedModel
-        A ``GPT2LMHeadModel`` or a ``LlamaForCausalLM``, ``MistralForCausalLM``,
-        ``MixtralForCausalLM``, ``Qwen2ForCausalLM`` or ``Qwen3ForCausalLM``.
+        A ``GPT2LMHeadModel``; a ``LlamaForCausalLM``, ``MistralForCausalLM``,
+        ``MixtralForCausalLM``, ``Qwen2ForCausalLM`` or ``Qwen3ForCausalLM``; a
+        ``BertForPreTraining`` or ``BertForMaskedLM``; a ``T5ForConditionalGeneration``; or a
+        ``MarianMTModel``.
 
     Returns
     -------
     torch.nn.Module
-        A :class:`~llmlib.models.GPT` or :class:`~llmlib.models.Llama` with equal logits, in the
-        mode (training or evaluation) of theirs.
+        A :class:`~llmlib.models.GPT`, :class:`~llmlib.models.Llama`,
+        :class:`~llmlib.models.Bert`, :class:`~llmlib.models.T5` or
+        :class:`~llmlib.models.Transformer` with equal logits, in the mode (training or
+        evaluation) of theirs.
 
     Raises
     ------
@@ -63,7 +71,7 @@ def to_transformers(model: nn.Module, **token_ids: int | None) -> nn.Module:
     Parameters
     ----------
     model : torch.nn.Module
-        A :class:`~llmlib.models.GPT` or :class:`~llmlib.models.Llama`.
+        One of those that :func:`from_transformers` gives.
     **token_ids
         ``bos_token_id``, ``eos_token_id``, ``pad_token_id``: what their ``generate`` should know.
 
@@ -92,6 +100,7 @@ def to_transformers(model: nn.Module, **token_ids: int | None) -> nn.Module:
     theirs = getattr(transformers, family.architecture)(config)
     parameter = next(model.parameters())
     layout = family.layouts(model.config)[0]
+    _untie(theirs, layout)
     theirs.to(parameter.dtype).load_state_dict(layout.write(model, with_aliases=True))
     return theirs.to(parameter.device).train(model.training)
 
@@ -103,8 +112,15 @@ def family_of(model: nn.Module) -> Family:
             return GPT2
         case Llama():
             return llama_family(model.config)
+        case Bert():
+            return bert_family(model.config)
+        case T5():
+            return T5_FAMILY
+        case Transformer():
+            return MARIAN
     raise ValueError(
-        f"a {type(model).__name__} has no counterpart in transformers here: pass a GPT or a Llama"
+        f"a {type(model).__name__} has no counterpart in transformers here: pass a GPT, Llama, "
+        "Bert, T5 or Transformer"
     )
 
 
@@ -120,6 +136,17 @@ def family_of_fields(fields: dict[str, Any]) -> Family:
         f"config field model_type={fields.get('model_type')!r} is not supported: llmlib reads "
         f"{', '.join(sorted({family.model_type for family in FAMILIES}))}"
     )
+
+
+def _untie(theirs: nn.Module, layout: Layout) -> None:
+    """Give a parameter of its own to what they tie and we do not (T5 1.1's output layer)."""
+    seen = set()
+    for link in layout.links:
+        owner, _, name = link.theirs.rpartition(".")
+        parameter = theirs.get_parameter(link.theirs)
+        if id(parameter) in seen:
+            setattr(theirs.get_submodule(owner), name, nn.Parameter(parameter.detach().clone()))
+        seen.add(id(parameter))
 
 
 def _by_architecture(name: str) -> Family:

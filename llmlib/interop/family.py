@@ -54,12 +54,13 @@ class Family:
         model = self.model(config)
         layout = max(self.layouts(config), key=lambda option: option.names_found(theirs))
         layout.read(theirs, model)
-        return model.to(next(iter(theirs.values())).dtype).eval()
+        dtype = next(tensor.dtype for tensor in theirs.values() if tensor.is_floating_point())
+        return model.to(dtype).eval()
 
     def fields(self, config: Any, token_ids: Mapping[str, int | None]) -> dict[str, Any]:
         """Their whole config for a config of ours."""
-        ids = {"bos_token_id": None, "eos_token_id": None} | dict(token_ids)
-        return common_fields(self) | ids | self.write_config(config)
+        unset = {"bos_token_id": None, "eos_token_id": None}
+        return common_fields(self) | unset | self.write_config(config) | dict(token_ids)
 
 
 def common_fields(family: Family) -> dict[str, Any]:

@@ -86,6 +86,8 @@ class Layout:
         Endings of names that older files hold and that are no weights (causal masks).
     prefix : str
         What all names of the body begin with; a file of the body alone leaves it out.
+    old_endings : mapping
+        Ending of a name in older files to what it is now.
     """
 
     links: Sequence[Link]
@@ -93,6 +95,7 @@ class Layout:
     constants: Mapping[str, Tensor] = field(default_factory=dict)
     skipped: Sequence[str] = ()
     prefix: str = ""
+    old_endings: Mapping[str, str] = field(default_factory=dict)
 
     def write(self, model: nn.Module, *, with_aliases: bool = False) -> dict[str, Tensor]:
         """Their checkpoint of our model: contiguous copies that share no memory."""
@@ -111,7 +114,7 @@ class Layout:
         ValueError
             Tensors are missing, unknown or mis-shaped (all are named), or tied tensors differ.
         """
-        theirs = self._with_prefix(theirs)
+        theirs = self._with_prefix(self._with_new_endings(theirs))
         ours = model.state_dict()
         wanted = {link.theirs: link.pack(ours).shape for link in self.links}
         problems = [f"missing {name}" for name in wanted if name not in theirs]
@@ -140,6 +143,14 @@ class Layout:
     def names_found(self, theirs: Mapping[str, Tensor]) -> int:
         """How many tensors of a checkpoint have the names of this layout."""
         return sum(link.theirs in theirs for link in self.links)
+
+    def _with_new_endings(self, theirs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        renamed = dict(theirs)
+        for name in theirs:
+            for old, new in self.old_endings.items():
+                if name.endswith(old):
+                    renamed[name.removesuffix(old) + new] = renamed.pop(name)
+        return renamed
 
     def _with_prefix(self, theirs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         if not self.prefix or any(name.startswith(self.prefix) for name in theirs):

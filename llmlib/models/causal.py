@@ -169,14 +169,14 @@ class CausalLanguageModel(nn.Module, ABC):
             check_padding_mask(mask, (ids.shape[0], seen + ids.shape[1]))
 
 
-def check_batch(ids: Tensor, seen: int, context_length: int) -> None:
-    """Refuse ids that are not a batch of texts, or are longer than the context."""
+def check_batch(ids: Tensor, seen: int, context_length: int | None) -> None:
+    """Refuse ids that are not a batch of texts, or are longer than the context (if it ends)."""
     if ids.dim() != 2 or ids.shape[1] == 0:
         raise ValueError(
             f"ids have shape {tuple(ids.shape)}, but (batch, length) with at least one token is "
             "needed: give a single text an axis with ids[None]"
         )
-    if seen + ids.shape[1] > context_length:
+    if context_length is not None and seen + ids.shape[1] > context_length:
         cached = f" ({seen} of them cached)" if seen else ""
         raise ValueError(
             f"{seen + ids.shape[1]} tokens{cached}, but context_length={context_length}: cut the "

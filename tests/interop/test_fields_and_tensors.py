@@ -21,6 +21,26 @@ GPT2_SIZES = {
     "vocab_size": 31, "n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 8,
     "bos_token_id": 0, "eos_token_id": 0,
 }  # fmt: skip
+BERT_SIZES = {name: value for name, value in SIZES.items() if name != "num_key_value_heads"}
+OTHER_SIZES = {
+    "BertForMaskedLM": BERT_SIZES,
+    "BertForPreTraining": BERT_SIZES,
+    "GPT2LMHead": GPT2_SIZES,
+    "T5ForConditionalGeneration": {
+        "vocab_size": 31, "d_model": 16, "d_kv": 4, "d_ff": 24, "num_layers": 1, "num_heads": 2,
+    },
+    "MarianMT": {
+        "vocab_size": 31, "d_model": 16, "encoder_layers": 1, "decoder_layers": 1,
+        "encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 24,
+        "decoder_ffn_dim": 24, "max_position_embeddings": 8, "pad_token_id": 0,
+        "decoder_start_token_id": 0, "activation_function": "relu",
+    },
+}  # fmt: skip
+# Fields that are made from other ones when a file leaves them out.
+FILLED_IN = {
+    "num_key_value_heads", "head_dim", "layer_types", "sliding_window", "num_decoder_layers",
+    "decoder_vocab_size",
+}  # fmt: skip
 OURS = {"vocab_size": 31, "context_length": 8, "dim": 16, "num_layers": 1, "num_heads": 2}
 
 
@@ -36,8 +56,8 @@ def test_our_table_of_defaults_is_that_of_transformers(family):
     for name, value in family.defaults.items():
         if name in ("rope_theta", "rope_scaling", "rope_parameters"):
             continue  # older names of one field, compared below
-        if name in ("num_key_value_heads", "head_dim", "layer_types", "sliding_window"):
-            continue  # filled in from other fields when left out
+        if name in FILLED_IN:
+            continue
         assert theirs[name] == value, name
     if "rope_theta" in family.defaults:
         assert theirs["rope_parameters"]["rope_theta"] == family.defaults["rope_theta"]
@@ -80,13 +100,25 @@ PART_OF_THE_LAYERS = {
         ("MixtralForCausalLM", {"router_jitter_noise": 0.1}, "router_jitter_noise=0.1"),
         ("Qwen2ForCausalLM", PART_OF_THE_LAYERS, "a window to 1 of 2 layers"),
         ("Qwen3ForCausalLM", PART_OF_THE_LAYERS, "max_window_layers=1"),
+        ("BertForMaskedLM", {"is_decoder": True}, "is_decoder=True"),
+        ("BertForMaskedLM", {"hidden_act": "tanh"}, "hidden_act='tanh'"),
+        ("BertForMaskedLM", {"tie_word_embeddings": False}, "tie_word_embeddings=False"),
+        ("BertForMaskedLM", {"hidden_dropout_prob": 0.2}, "hidden_dropout_prob=0.2, .* differ"),
+        ("BertForPreTraining", {"position_embedding_type": "relative_key"}, "'relative_key'"),
+        ("T5ForConditionalGeneration", {"dense_act_fn": "tanh"}, "='tanh'"),
+        ("T5ForConditionalGeneration", {"is_encoder_decoder": False}, "is_encoder_decoder=False"),
+        ("MarianMT", {"share_encoder_decoder_embeddings": False}, "share_encoder_decoder_emb"),
+        ("MarianMT", {"encoder_layerdrop": 0.1}, "encoder_layerdrop=0.1"),
+        ("MarianMT", {"normalize_before": True}, "normalize_before=True"),
+        ("MarianMT", {"decoder_ffn_dim": 12}, "encoder_ffn_dim=24, decoder_ffn_dim=12 differ"),
+        ("MarianMT", {"decoder_vocab_size": 30}, "decoder_vocab_size=30"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )
 def test_a_field_without_support_is_refused_by_name(name, changes, message):
-    architecture = name if name.endswith("LM") else name + "Model"
+    architecture = name + "Model" if name in ("GPT2LMHead", "MarianMT") else name
     model_class = getattr(transformers, architecture)
-    theirs = model_class(model_class.config_class(**(GPT2_SIZES if "GPT2" in name else SIZES)))
+    theirs = model_class(model_class.config_class(**OTHER_SIZES.get(name, SIZES)))
     fields = theirs.config.to_dict() | {"architectures": [architecture]}
     family_of_fields(fields).build(fields, theirs.state_dict())  # without the change it is read
     with pytest.raises(ValueError, match=message):

@@ -8,7 +8,20 @@ from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
 from llmlib.interop import load_pretrained, save_pretrained
-from llmlib.models import GPT, ExpertsConfig, GPTConfig, Llama, LlamaConfig
+from llmlib.interop.convert import family_of
+from llmlib.models import (
+    GPT,
+    T5,
+    Bert,
+    BertConfig,
+    ExpertsConfig,
+    GPTConfig,
+    Llama,
+    LlamaConfig,
+    T5Config,
+    Transformer,
+    TransformerConfig,
+)
 from llmlib.tokenizers import BPETokenizer
 
 transformers = pytest.importorskip("transformers")
@@ -26,6 +39,28 @@ MODELS = {
     "qwen2": lambda: Llama(LlamaConfig(**LLAMA, attention_bias="qkv")),
     "qwen3": lambda: Llama(LlamaConfig(**LLAMA, qk_norm=True, head_dim=6)),
 }
+T5_SIZES = {"vocab_size": V, "dim": 16, "num_layers": 2, "num_heads": 2, "head_dim": 6}
+OTHERS = {
+    "bert": (lambda: Bert(BertConfig(**OURS)), transformers.AutoModelForPreTraining),
+    "bert masked": (
+        lambda: Bert(BertConfig(**OURS, next_sentence=False, padding_id=None)),
+        transformers.AutoModelForMaskedLM,
+    ),
+    "t5": (lambda: T5(T5Config(**T5_SIZES)), transformers.AutoModelForSeq2SeqLM),
+    "t5 1.1": (
+        lambda: T5(
+            T5Config(
+                **T5_SIZES, gated=True, activation="gelu_tanh", tie_embeddings=False,
+                scale_logits=False,
+            )
+        ),
+        transformers.AutoModelForSeq2SeqLM,
+    ),
+    "transformer": (
+        lambda: Transformer(TransformerConfig(**OURS, padding_id=0)),
+        transformers.AutoModelForSeq2SeqLM,
+    ),
+}  # fmt: skip
 TEXT = "The fox read the book. 狐狸读了这本书。\n" * 20
 
 
@@ -74,6 +109,50 @@ def test_we_open_what_transformers_writes(name, tmp_path, tokenizer):
     assert not again.training
     assert isinstance(tokens, BPETokenizer)
     assert tokens.encode(TEXT) == tokenizer.encode(TEXT)
+
+
+def run_ours(model, ids):
+    return model(ids) if isinstance(model, Bert) else model(ids, ids[:, :5])
+
+
+def run_theirs(model, ids):
+    if isinstance(model, transformers.BertPreTrainedModel):
+        return model(ids)[0]
+    return model(ids, decoder_input_ids=ids[:, :5]).logits
+
+
+@pytest.mark.parametrize("name", sorted(OTHERS))
+def test_bert_and_encoder_decoders_both_ways(name, tmp_path):
+    make, auto = OTHERS[name]
+    model = make().eval()
+    save_pretrained(model, None, tmp_path / "ours")
+    theirs, report = auto.from_pretrained(tmp_path / "ours", output_loading_info=True)
+    assert not any(report.values()), report
+    ids = torch.randint(0, V, (2, 9))
+    with torch.no_grad():
+        logits = run_ours(model, ids)
+        assert_close(run_theirs(theirs.eval(), ids), logits)
+        theirs.save_pretrained(tmp_path / "theirs")
+        again, _ = load_pretrained(tmp_path / "theirs")
+        assert_close(run_ours(again, ids), logits, rtol=0, atol=0)
+    # Equal once what is left out is filled in.
+    family = family_of(model)
+    assert family.fields(again.config, {}) == family.fields(model.config, {})
+
+
+def test_a_published_bert_of_old_names_and_both_heads(tmp_path):
+    model = Bert(BertConfig(**OURS))
+    save_pretrained(model, None, tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config |= {"architectures": ["BertForMaskedLM"], "position_embedding_type": "absolute"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    renamed = {
+        name.replace("Norm.weight", "Norm.gamma").replace("Norm.bias", "Norm.beta"): tensor
+        for name, tensor in load_file(tmp_path / "model.safetensors").items()
+    }
+    renamed["bert.embeddings.position_ids"] = torch.arange(32)[None]
+    save_file(renamed, tmp_path / "model.safetensors")
+    assert_close(load_pretrained(tmp_path)[0].state_dict(), model.state_dict())
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))

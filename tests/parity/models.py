@@ -13,6 +13,8 @@ from llmlib.interop.convert import family_of
 def draw(model, std=0.3):
     """Random parameters everywhere: a gain of 1 or a bias of 0 would hide a mistake."""
     for parameter in model.parameters():
+        if not parameter.requires_grad:
+            continue  # a table of sinusoids
         if parameter.dim() > 1:
             nn.init.normal_(parameter, std=std)
         else:
@@ -48,6 +50,8 @@ def assert_same_model(theirs, run_ours, run_theirs, counted=None):
         (logits * direction)[counted].sum().backward()
     our_grads = as_theirs(ours, gradients_of(ours))
     for name, parameter in theirs.named_parameters():
+        if not parameter.requires_grad:
+            continue
         if parameter.grad is None:
             assert name not in our_grads or not our_grads[name].any(), name
         else:
