@@ -192,15 +192,19 @@
     async draw() {
       const map = colourMap();
       const width = this.plot.clientWidth;
-      this.narrow = width < NARROW;
       const layout = pageLayout(recolour(this.spec.layout, map), width);
       const frames = recolour(this.spec.frames || [], map);
       if (this.plot.data) this.Plotly.purge(this.plot);
       await this.Plotly.newPlot(this.plot, recolour(this.spec.data, map), layout, {
-        responsive: true, displayModeBar: false, displaylogo: false, scrollZoom: false,
+        responsive: false, displayModeBar: false, displaylogo: false, scrollZoom: false,
       });
       if (frames.length) await this.Plotly.addFrames(this.plot, frames);
       if (this.step) await perform(this.Plotly, this.plot, this.step);
+    }
+
+    // Whether the place has another width than the figure that was drawn into it.
+    misfits() {
+      return Math.abs(this.plot.clientWidth - this.plot._fullLayout.width) > 1;
     }
 
     addControls() {
@@ -255,9 +259,10 @@
     };
     new MutationObserver(() => redraw(() => true))
       .observe(root, { attributes: true, attributeFilter: ["data-theme"] });
-    window.addEventListener("resize", () => {
-      redraw((figure) => (figure.plot.clientWidth < NARROW) !== figure.narrow);
-    });
+    // Not the window's resize event: the page may still be settling then, and the figure would
+    // keep a width that is gone a moment later.
+    const settled = new ResizeObserver(() => redraw((figure) => figure.misfits()));
+    figures.forEach((figure) => settled.observe(figure.plot));
   }
 
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", startAll);
