@@ -4,12 +4,12 @@ A word is written as its UTF-8 bytes; the learned merges are then applied to it 
 which they were learned. Every string can be encoded, since every byte is a token, and decoding
 gives the string back.
 
-===========  ===================================  ================
-code name    meaning                              size
-===========  ===================================  ================
-``vocab``    id -> bytes of the token             V
+===========  ====================================  ================
+code name    meaning                               size
+===========  ====================================  ================
+``vocab``    id -> bytes of the token              V
 ``merges``   pairs of tokens, first learned first  at most V - 256
-===========  ===================================  ================
+===========  ====================================  ================
 
 `llmlib.tokenizers.bpe_training` learns merges, `llmlib.tokenizers.bpe_merging` applies them, each
 once by the definition and once fast.
@@ -19,11 +19,11 @@ Units" (2016); Radford et al., "Language Models are Unsupervised Multitask Learn
 
 Differs from ``tiktoken`` in: a pair is joined only if it is in `merges`, as in ``tokenizers``;
 ``tiktoken`` joins any two tokens whose bytes together are a token. For trained vocabularies the
-ids are the same. Differs from ``tokenizers`` in: a byte that the vocabulary lacks is an error; it
-is not dropped.
+ids are the same. Differs from ``tokenizers`` in: a byte that the vocabulary lacks, where there is
+no unknown token, is an error; it is not dropped.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from operator import index
 from typing import Self
 
@@ -35,14 +35,11 @@ from llmlib.tokenizers.special_tokens import check_special_tokens
 from llmlib.tokenizers.template import Template
 from llmlib.tokenizers.tokenizer import Tokenizer, WordCache
 from llmlib.tokenizers.tokenizer_json import (
-    added_tokens,
     check_model,
     entry,
-    file_json,
-    read_normalizer,
-    read_pre_tokenizer,
-    read_template,
     require,
+    shared_parts,
+    whole_vocab,
 )
 from llmlib.tokenizers.word_counts import count_words
 
@@ -73,6 +70,8 @@ class BPETokenizer(Tokenizer):
         pre_tokenizer: RegexPreTokenizer | None = None,
         normalizer: Normalizer | None = None,
         template: Template | None = None,
+        visible_tokens: Collection[str] = (),
+        unk_token: str | None = None,
         ignore_merges: bool = False,
     ):
         super().__init__(
@@ -80,11 +79,14 @@ class BPETokenizer(Tokenizer):
             pre_tokenizer=RegexPreTokenizer() if pre_tokenizer is None else pre_tokenizer,
             normalizer=normalizer,
             template=template,
+            visible_tokens=visible_tokens,
         )
         self._vocab = dict(vocab)
         self.merges = list(merges)
+        self.unk_token = unk_token
         self.ignore_merges = ignore_merges
-        self._table = MergeTable(self._vocab, self.merges)
+        unknown = None if unk_token is None else unk_token.encode()
+        self._table = MergeTable(self._vocab, self.merges, unknown)
         self._pieces = WordCache(self._encode_piece)
 
     @property
@@ -189,36 +191,39 @@ class BPETokenizer(Tokenizer):
     def encode_bytes(self, data: bytes) -> list[int]:
         """Turn any bytes into ids, valid UTF-8 or not.
 
-        Valid parts are treated as text. A run of bytes that are no UTF-8 belongs to a word like
-        any other sign that is neither letter, digit nor space.
+        Bytes that are no text cannot be cut into words. From the first such byte on, everything
+        belongs to the word before it: right for a text that was cut inside a character, and what
+        ``tiktoken`` does.
 
         Examples
         --------
-        >>> vocab = {i: bytes([i]) for i in range(256)}
-        >>> tokenizer = BPETokenizer.from_vocab(vocab, [])
-        >>> tokenizer.encode_bytes(b"a\\xff")
-        [97, 255]
-        >>> tokenizer.decode([97, 255])
-        'a\ufffd'
+        >>> vocab = {i: bytes([i]) for i in range(256)} | {256: "的".encode()[:2], 257: b"a\\xe7"}
+        >>> tokenizer = BPETokenizer.from_vocab(vocab, [(b"\\xe7", b"\\x9a"), (b"a", b"\\xe7")])
+        >>> tokenizer.encode_bytes("a的".encode()[:-1]), tokenizer.decode([97, 256])
+        ([97, 256], 'a\ufffd')
         """
-        if self.normalizer is not None:
-            raise ValueError(
-                "encode_bytes needs a tokenizer without normalizer, this one has "
-                f"{self.normalizer.to_json()['type']}; decode the bytes and use encode"
-            )
-        # Bytes that are no UTF-8 become lone surrogates, which no valid text contains.
-        text = data.decode("utf-8", "surrogateescape")
+        try:
+            return self.encode(data.decode(), add_special_tokens=False)
+        except UnicodeDecodeError as error:
+            text, rest = data[: error.start].decode(), data[error.start :]
         ids: list[int] = []
+        last = 0  # number of ids that belong to the last word
         for piece in self._special.cut(text):
             if piece.special_id is not None:
                 ids.append(piece.special_id)
+                last = 0
                 continue
-            for word in self.pre_tokenizer.split(self.pre_tokenizer.begin(piece.text)):
-                try:
-                    ids.extend(self._cache[word])
-                except UnicodeEncodeError:
-                    ids.extend(self._table.merge(word.encode("utf-8", "surrogateescape")))
-        return ids
+            for word in self._words(piece.text, begins=True) or ():
+                ids.extend(self._cache[word])
+                last = len(self._cache[word])
+        # White space before white space might have been one word with what follows.
+        while 0 < last < len(ids) and self._is_space(ids[-last]) and self._is_space(ids[-last - 1]):
+            last += 1
+        tail = b"".join([self._vocab[i] for i in ids[len(ids) - last :]]) + rest
+        return ids[: len(ids) - last] + self._table.merge(tail)
+
+    def _is_space(self, i: int) -> bool:
+        return not self._vocab[i].strip(b" \n\t")
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """The bytes of ids: the inverse of `encode_bytes`."""
@@ -242,72 +247,69 @@ class BPETokenizer(Tokenizer):
     def _encode_piece(self, piece: str) -> list[int]:
         return self._table.merge(piece.encode())
 
-    def to_json(self) -> dict:
-        """The tokenizer as the content of a ``tokenizer.json`` file."""
+    def _decoder_json(self) -> dict:
+        return {
+            "type": "ByteLevel",
+            "add_prefix_space": self.pre_tokenizer.add_prefix_space,
+            "trim_offsets": True,
+            "use_regex": True,
+        }
+
+    def _model_json(self) -> dict:
         special = {i: token for token, i in self.special_tokens.items()}
         vocab: dict[str, int] = {}
         for i, token in sorted(self._vocab.items()):
             text = special.get(i) or bytes_to_text(token)
             if text in vocab:
+                token = text if i in special else special[vocab[text]]
                 raise ValueError(
-                    f"special token {text!r} cannot be saved: the file writes the token with id "
-                    f"{vocab[text] if i in special else i} the same way; use another string"
+                    f"special token {token!r} cannot be saved: the file would write the ids "
+                    f"{vocab[text]} and {i} the same way; use another string"
                 )
             vocab[text] = i
-        prefix = self.pre_tokenizer.add_prefix_space
-        return file_json(
-            special_tokens=self.special_tokens,
-            normalizer=self.normalizer,
-            pre_tokenizer=self.pre_tokenizer,
-            template=self.template,
-            decoder={
-                "type": "ByteLevel",
-                "add_prefix_space": prefix,
-                "trim_offsets": True,
-                "use_regex": True,
-            },
-            model={
-                "type": "BPE",
-                "dropout": None,
-                "unk_token": None,
-                "continuing_subword_prefix": None,
-                "end_of_word_suffix": None,
-                "fuse_unk": False,
-                "byte_fallback": False,
-                "ignore_merges": self.ignore_merges,
-                "vocab": vocab,
-                "merges": [[bytes_to_text(a), bytes_to_text(b)] for a, b in self.merges],
-            },
-        )
+        return {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": self.unk_token,
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "ignore_merges": self.ignore_merges,
+            "vocab": vocab,
+            "merges": [[bytes_to_text(a), bytes_to_text(b)] for a, b in self.merges],
+        }
 
     @classmethod
     def from_json(cls, data: dict) -> Self:
         """The tokenizer described by the content of a ``tokenizer.json`` file."""
         model = check_model(data, "BPE")
-        require(model, "model BPE", dropout=(None, 0.0), unk_token=(None,))
+        require(model, "model BPE", dropout=(None, 0.0), byte_fallback=(False, None))
         require(model, "model BPE", continuing_subword_prefix=(None, ""))
-        require(model, "model BPE", end_of_word_suffix=(None, ""), byte_fallback=(False, None))
-        pre_tokenizer = read_pre_tokenizer(data.get("pre_tokenizer"))
-        if not isinstance(pre_tokenizer, RegexPreTokenizer) or not pre_tokenizer.byte_level:
+        require(model, "model BPE", end_of_word_suffix=(None, ""))
+        if model.get("unk_token") is not None:
+            require(model, "model BPE with unk_token", fuse_unk=(False, None))
+        require(data.get("decoder") or {}, "the decoder", type=("ByteLevel", None))
+        parts = shared_parts(data)
+        words = parts["pre_tokenizer"]
+        if not (isinstance(words, RegexPreTokenizer) and words.byte_level):
             raise ValueError(
                 f"tokenizer.json: model BPE with pre_tokenizer {data['pre_tokenizer']['type']!r} "
                 "is not supported; supported: ByteLevel, or a Sequence of Split and ByteLevel"
             )
-        require(data.get("decoder") or {}, "the decoder", type=("ByteLevel", None))
-        special = added_tokens(data)
-        vocab = {i: token.encode() for token, i in special.items()}
-        for token, i in entry(model, "vocab", "model BPE", dict).items():
-            if token not in special:
-                vocab[i] = text_to_bytes(token)
-        merges = [_read_merge(m) for m in entry(model, "merges", "model BPE", list)]
+        special = parts["special_tokens"]
+        unknown = model.get("unk_token")
+        texts = whole_vocab(entry(model, "vocab", "model BPE", dict), special)
+        vocab = {
+            i: text.encode() if text in special or text == unknown else text_to_bytes(text)
+            for i, text in texts.items()
+        }
         return cls(
             vocab,
-            merges,
-            special,
-            pre_tokenizer=pre_tokenizer,
-            normalizer=read_normalizer(data.get("normalizer")),
-            template=read_template(data.get("post_processor"), special),
+            [_read_merge(merge) for merge in entry(model, "merges", "model BPE", list)],
+            unk_token=unknown,
             ignore_merges=bool(model.get("ignore_merges")),
+            **parts,
         )
 
 

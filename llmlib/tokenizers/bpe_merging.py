@@ -60,6 +60,8 @@ class MergeTable:
         Id -> bytes of the token.
     merges
         Pairs of tokens, best first.
+    unknown
+        Token that stands for a byte that the vocabulary lacks.
 
     Raises
     ------
@@ -78,7 +80,9 @@ class MergeTable:
     LONG = 100
     """Number of bytes from which a heap is faster than looking for the smallest in a list."""
 
-    def __init__(self, vocab: Mapping[int, bytes], merges: Sequence[Merge]):
+    def __init__(
+        self, vocab: Mapping[int, bytes], merges: Sequence[Merge], unknown: bytes | None = None
+    ):
         self.ids: dict[bytes, int] = {}
         for i, token in vocab.items():
             if token in self.ids:
@@ -99,7 +103,10 @@ class MergeTable:
                     )
             self._joined.append(self.ids[left + right])
             self._ranks.setdefault(self.ids[left] * self._base + self.ids[right], rank)
-        self._byte_ids = [self.ids.get(bytes([byte])) for byte in range(256)]
+        if unknown is not None and unknown not in self.ids:
+            raise ValueError(f"unk_token {unknown!r} is not in the vocabulary; add it")
+        instead = None if unknown is None else self.ids[unknown]
+        self._byte_ids = [self.ids.get(bytes([byte]), instead) for byte in range(256)]
         self._edges = CharacterEdges({left + right for left, right in merges})
 
     def cut(self, word: str) -> list[str]:

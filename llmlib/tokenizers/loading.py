@@ -24,11 +24,15 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
     ValueError
         If the file is malformed or asks for something that is not supported.
     """
-    data = read_json(path)
-    kind = model_type(data["model"])
-    if kind not in CLASSES:
-        raise ValueError(
-            f"tokenizer.json: model {kind!r} is not supported; supported: {', '.join(CLASSES)}"
-        )
+    return from_json(read_json(path))
+
+
+def from_json(data: dict) -> Tokenizer:
+    """The tokenizer described by the content of a ``tokenizer.json`` file."""
     with malformed_refused():
+        kind = model_type(data["model"])
+        if kind not in CLASSES:
+            raise ValueError(
+                f"tokenizer.json: model {kind!r} is not supported; supported: {', '.join(CLASSES)}"
+            )
         return CLASSES[kind].from_json(data)

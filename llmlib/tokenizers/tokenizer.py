@@ -10,7 +10,7 @@ text then cost one dictionary look-up.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from operator import index
 from pathlib import Path
@@ -67,6 +67,8 @@ class Tokenizer(ABC):
     ----------
     special_tokens : dict
         Special token -> id. They are found first and never split.
+    visible_tokens : frozenset
+        Those of them that ``decode(..., skip_special_tokens=True)`` does not leave out.
     """
 
     def __init__(
@@ -76,8 +78,10 @@ class Tokenizer(ABC):
         pre_tokenizer: PreTokenizer,
         normalizer: Normalizer | None = None,
         template: Template | None = None,
+        visible_tokens: Collection[str] = (),
     ):
         self.special_tokens = dict(special_tokens)
+        self.visible_tokens = frozenset(visible_tokens)
         self.pre_tokenizer = pre_tokenizer
         self.normalizer = normalizer
         self.template = template
@@ -107,8 +111,31 @@ class Tokenizer(ABC):
         """Text of ids that are all in the vocabulary."""
 
     @abstractmethod
+    def _model_json(self) -> dict:
+        """The entry ``model`` of a ``tokenizer.json`` file."""
+
+    @abstractmethod
+    def _decoder_json(self) -> dict:
+        """The entry ``decoder`` of a ``tokenizer.json`` file."""
+
     def to_json(self) -> dict:
         """The tokenizer as the content of a ``tokenizer.json`` file."""
+        flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+        by_id = sorted(self.special_tokens.items(), key=lambda item: item[1])
+        return {
+            "version": "1.0",
+            "truncation": None,
+            "padding": None,
+            "added_tokens": [
+                {"id": i, "content": t, **flags, "special": t not in self.visible_tokens}
+                for t, i in by_id
+            ],
+            "normalizer": None if self.normalizer is None else self.normalizer.to_json(),
+            "pre_tokenizer": self.pre_tokenizer.to_json(),
+            "post_processor": None if self.template is None else self.template.to_json(),
+            "decoder": self._decoder_json(),
+            "model": self._model_json(),
+        }
 
     @classmethod
     @abstractmethod
@@ -189,15 +216,21 @@ class Tokenizer(ABC):
         if template is not None:
             yield from template.after
 
-    def _encode_part(self, text: str, begins: bool) -> list[int] | None:
-        """Ids of (part of) a section; None if the normalizer left nothing of it."""
+    def _words(self, text: str, begins: bool) -> list[str] | None:
+        """Words of (part of) a section; None if the normalizer left nothing of it."""
         if self.normalizer is not None:
             text = self.normalizer.normalize(text)
             if not text:
                 return None
         if begins:
             text = self.pre_tokenizer.begin(text)
-        words = self.pre_tokenizer.split(text)
+        return self.pre_tokenizer.split(text)
+
+    def _encode_part(self, text: str, begins: bool) -> list[int] | None:
+        """Ids of (part of) a section; None if the normalizer left nothing of it."""
+        words = self._words(text, begins)
+        if words is None:
+            return None
         try:
             return list(chain.from_iterable(map(self._cache.__getitem__, words)))
         except UnicodeEncodeError as error:
@@ -232,8 +265,10 @@ class Tokenizer(ABC):
                 "decode with the tokenizer that made the ids"
             )
         if skip_special_tokens:
-            special = set(self.special_tokens.values())
-            ids = [i for i in ids if i not in special]
+            skipped = {
+                i for token, i in self.special_tokens.items() if token not in self.visible_tokens
+            }
+            ids = [i for i in ids if i not in skipped]
         return self._join_tokens(ids)
 
     def save(self, path: str | Path) -> None:

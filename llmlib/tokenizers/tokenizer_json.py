@@ -36,9 +36,7 @@ def read_json(path: str | Path) -> Json:
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"), parse_float=read_float)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(
-            f"{path} is not a JSON file ({error}); expected a tokenizer.json"
-        ) from None
+        raise ValueError(f"{path} is no JSON file ({error}); expected a tokenizer.json") from None
     if not isinstance(data, dict) or not isinstance(data.get("model"), dict):
         raise ValueError(f"{path} has no 'model' object; expected a tokenizer.json")
     return data
@@ -156,36 +154,40 @@ def added_tokens(data: Json) -> dict[str, int]:
     return tokens
 
 
-def added_tokens_json(special_tokens: Mapping[str, int]) -> list[Json]:
-    """The ``added_tokens`` entry, in order of the ids."""
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
-    return [
-        {"id": i, "content": token, **flags, "special": True}
-        for token, i in sorted(special_tokens.items(), key=lambda item: item[1])
-    ]
-
-
-def file_json(
-    *,
-    special_tokens: Mapping[str, int],
-    normalizer: normalize.Normalizer | None,
-    pre_tokenizer: pretokenize.PreTokenizer,
-    template: Template | None,
-    decoder: Json,
-    model: Json,
-) -> Json:
-    """Put the entries together, in the order in which ``tokenizers`` writes them."""
+def shared_parts(data: Json) -> dict[str, Any]:
+    """What a file says about the path around the model: arguments of every tokenizer."""
+    special = added_tokens(data)
+    normalizer = read_normalizer(data.get("normalizer"))
     return {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": added_tokens_json(special_tokens),
-        "normalizer": None if normalizer is None else normalizer.to_json(),
-        "pre_tokenizer": pre_tokenizer.to_json(),
-        "post_processor": None if template is None else template.to_json(),
-        "decoder": decoder,
-        "model": model,
+        "special_tokens": special,
+        "visible_tokens": {
+            token["content"] for token in data.get("added_tokens") or () if not token["special"]
+        },
+        "normalizer": normalizer,
+        "pre_tokenizer": read_pre_tokenizer(data.get("pre_tokenizer"), normalizer),
+        "template": read_template(data.get("post_processor"), special),
     }
+
+
+def whole_vocab(model_vocab: Mapping[str, int], special_tokens: Mapping[str, int]) -> dict:
+    """Id -> token of the model and of the special tokens; they must not contradict each other.
+
+    Examples
+    --------
+    >>> whole_vocab({"a": 0, "<s>": 1}, {"<s>": 1, "</s>": 2})
+    {0: 'a', 1: '<s>', 2: '</s>'}
+    """
+    vocab: dict[int, str] = {}
+    for token, i in [*model_vocab.items(), *special_tokens.items()]:
+        if not isinstance(i, int) or i < 0:
+            raise ValueError(f"tokenizer.json: id {i!r} of {token!r} must be an integer from 0")
+        if vocab.setdefault(i, token) != token or model_vocab.get(token, i) != i:
+            other = vocab[i] if vocab[i] != token else model_vocab[token]
+            raise ValueError(
+                f"tokenizer.json: {token!r} has the id {i}, which contradicts {other!r} "
+                "in the same file"
+            )
+    return vocab
 
 
 def read_normalizer(data: Json | None) -> normalize.Normalizer | None:

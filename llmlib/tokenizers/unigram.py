@@ -14,7 +14,7 @@ Differs from SentencePiece in: no byte fallback, and no built-in normalization (
 before it).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Self
 
 from llmlib.tokenizers.normalize import Normalizer
@@ -27,14 +27,11 @@ from llmlib.tokenizers.special_tokens import (
 from llmlib.tokenizers.template import Template
 from llmlib.tokenizers.tokenizer import Tokenizer
 from llmlib.tokenizers.tokenizer_json import (
-    added_tokens,
     check_model,
     entry,
-    file_json,
-    read_normalizer,
-    read_pre_tokenizer,
-    read_template,
     require,
+    shared_parts,
+    whole_vocab,
 )
 from llmlib.tokenizers.unigram_training import train_unigram
 from llmlib.tokenizers.word_counts import count_words
@@ -70,12 +67,14 @@ class UnigramTokenizer(Tokenizer):
         pre_tokenizer: PreTokenizer | None = None,
         normalizer: Normalizer | None = None,
         template: Template | None = None,
+        visible_tokens: Collection[str] = (),
     ):
         super().__init__(
             special_tokens,
             pre_tokenizer=MetaspacePreTokenizer() if pre_tokenizer is None else pre_tokenizer,
             normalizer=normalizer,
             template=template,
+            visible_tokens=visible_tokens,
         )
         self._vocab = dict(vocab)
         self._ids = invert_vocab(self._vocab)
@@ -271,28 +270,23 @@ class UnigramTokenizer(Tokenizer):
             tokens[0] = tokens[0].replace(words.replacement, "")
         return "".join(tokens).replace(words.replacement, " ")
 
-    def to_json(self) -> dict:
-        """The tokenizer as the content of a ``tokenizer.json`` file."""
+    def _decoder_json(self) -> dict:
+        words = self.pre_tokenizer.to_json()
+        return words if words["type"] == "Metaspace" else {"type": "Fuse"}
+
+    def _model_json(self) -> dict:
         scored = sorted(self.scores)
         if scored != list(range(len(scored))):
             raise ValueError(
                 "the file lists pieces by id, so ids must run from 0 without a gap; "
                 f"these have {len(scored)} pieces and the largest id {scored[-1]}"
             )
-        words = self.pre_tokenizer.to_json()
-        return file_json(
-            special_tokens=self.special_tokens,
-            normalizer=self.normalizer,
-            pre_tokenizer=self.pre_tokenizer,
-            template=self.template,
-            decoder=words if words["type"] == "Metaspace" else {"type": "Fuse"},
-            model={
-                "type": "Unigram",
-                "unk_id": self._unknown,
-                "vocab": [[self._vocab[i], self.scores[i]] for i in scored],
-                "byte_fallback": False,
-            },
-        )
+        return {
+            "type": "Unigram",
+            "unk_id": self._unknown,
+            "vocab": [[self._vocab[i], self.scores[i]] for i in scored],
+            "byte_fallback": False,
+        }
 
     @classmethod
     def from_json(cls, data: dict) -> Self:
@@ -300,22 +294,16 @@ class UnigramTokenizer(Tokenizer):
         model = check_model(data, "Unigram")
         require(model, "model Unigram", byte_fallback=(False, None))
         require(data.get("decoder") or {}, "the decoder", type=("Metaspace", "Fuse", None))
-        special = added_tokens(data)
-        pairs = entry(model, "vocab", "model Unigram", list)
-        vocab = {i: token for token, i in special.items()}
-        vocab |= {i: piece for i, (piece, _) in enumerate(pairs)}
+        parts = shared_parts(data)
+        pieces, scores = {}, {}
+        for i, (piece, score) in enumerate(entry(model, "vocab", "model Unigram", list)):
+            if piece in pieces:
+                raise ValueError(f"tokenizer.json: ids {pieces[piece]} and {i} are both {piece!r}")
+            pieces[piece], scores[i] = i, float(score)
         unknown = model.get("unk_id")
-        if unknown is not None and not 0 <= unknown < len(pairs):
+        if unknown is not None and unknown not in scores:
             raise ValueError(
-                f"tokenizer.json: unk_id {unknown} is not among the {len(pairs)} pieces"
+                f"tokenizer.json: unk_id {unknown} is not among the {len(pieces)} pieces"
             )
-        normalizer = read_normalizer(data.get("normalizer"))
-        return cls(
-            vocab,
-            {i: score for i, (_, score) in enumerate(pairs)},
-            special,
-            unk_token=None if unknown is None else vocab[unknown],
-            pre_tokenizer=read_pre_tokenizer(data.get("pre_tokenizer"), normalizer),
-            normalizer=normalizer,
-            template=read_template(data.get("post_processor"), special),
-        )
+        vocab = whole_vocab(pieces, parts["special_tokens"])
+        return cls(vocab, scores, unk_token=None if unknown is None else vocab[unknown], **parts)

@@ -78,6 +78,8 @@ def train_unigram(
     >>> list(train_unigram(words, 15))[:4]
     ['▁low', '▁newest', '▁widest', 'e']
     """
+    if not word_counts:
+        return {}
     words, weights = _cut_long_words(word_counts)
     pieces = seed_pieces(words, weights, seed_factor * size, longest_piece)
     numbers = {piece: i for i, piece in enumerate(pieces)}
@@ -137,12 +139,12 @@ def seed_pieces(words: Sequence[str], weights: np.ndarray, number: int, longest:
     >>> seed_pieces(["abab", "abc"], np.array([2.0, 1.0]), 6, 4)
     ['a', 'b', 'c', 'ab', 'abab', 'aba']
     """
-    text = "\0" + "".join(word + "\0" for word in words)
-    codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
-    lengths = np.array([len(word) + 1 for word in words])
-    weight = np.append(0.0, np.repeat(weights, lengths))
+    joined = np.frombuffer("".join(words).encode("utf-32-le"), dtype=np.uint32).astype(np.int64)
+    lengths = np.array([len(word) for word in words], dtype=np.int64)
+    codes = np.append(np.insert(joined, np.cumsum(lengths) - lengths, -1), -1)  # -1 between words
+    weight = np.append(np.repeat(weights, lengths + 1), 0.0)
     characters, numbers = np.unique(codes, return_inverse=True)
-    numbers = numbers - 1  # the separator, the smallest code, becomes -1
+    numbers = numbers - 1  # -1, the smallest code, stays -1
     found = np.zeros((0, 3))  # count times length, length, place of one occurrence
     for length in range(2, longest + 1):
         places = np.flatnonzero((numbers[:-1] >= 0) & (numbers[1:] >= 0))
@@ -156,7 +158,7 @@ def seed_pieces(words: Sequence[str], weights: np.ndarray, number: int, longest:
         found = np.concatenate([found, row[frequent]])
         numbers = np.full(len(numbers), -1)
         numbers[places] = np.where(frequent, np.cumsum(frequent) - 1, -1)[group]
-    single = [chr(code) for code in characters if code]
+    single = [chr(code) for code in characters[1:]]
     order = np.lexsort((found[:, 2], found[:, 1], -found[:, 0]))[: max(0, number - len(single))]
-    places = [(int(place), int(place + length)) for _, length, place in found[order]]
-    return single + [text[start:end] for start, end in places]
+    spans = [codes[int(place) : int(place + length)] for _, length, place in found[order]]
+    return single + ["".join(map(chr, span)) for span in spans]

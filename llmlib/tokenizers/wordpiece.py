@@ -8,7 +8,7 @@ References: Schuster and Nakajima, "Japanese and Korean Voice Search" (2012); De
 "BERT" (2019), the released ``tokenization.py``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Self
 
 from llmlib.tokenizers.normalize import BertNormalizer, Normalizer
@@ -17,14 +17,11 @@ from llmlib.tokenizers.special_tokens import add_special_tokens, check_special_t
 from llmlib.tokenizers.template import Template
 from llmlib.tokenizers.tokenizer import Tokenizer
 from llmlib.tokenizers.tokenizer_json import (
-    added_tokens,
     check_model,
     entry,
-    file_json,
-    read_normalizer,
-    read_pre_tokenizer,
-    read_template,
     require,
+    shared_parts,
+    whole_vocab,
 )
 from llmlib.tokenizers.word_counts import count_words
 from llmlib.tokenizers.wordpiece_training import (
@@ -62,12 +59,14 @@ class WordPieceTokenizer(Tokenizer):
         pre_tokenizer: PreTokenizer | None = None,
         normalizer: Normalizer | None = None,
         template: Template | None = None,
+        visible_tokens: Collection[str] = (),
     ):
         super().__init__(
             special_tokens,
             pre_tokenizer=BertPreTokenizer() if pre_tokenizer is None else pre_tokenizer,
             normalizer=normalizer,
             template=template,
+            visible_tokens=visible_tokens,
         )
         self._vocab = dict(vocab)
         self._ids = invert_vocab(self._vocab)
@@ -220,22 +219,17 @@ class WordPieceTokenizer(Tokenizer):
             parts.append(tidy(token) if self.cleanup else token)
         return "".join(parts)
 
-    def to_json(self) -> dict:
-        """The tokenizer as the content of a ``tokenizer.json`` file."""
-        return file_json(
-            special_tokens=self.special_tokens,
-            normalizer=self.normalizer,
-            pre_tokenizer=self.pre_tokenizer,
-            template=self.template,
-            decoder={"type": "WordPiece", "prefix": self.prefix, "cleanup": self.cleanup},
-            model={
-                "type": "WordPiece",
-                "unk_token": self.unk_token,
-                "continuing_subword_prefix": self.prefix,
-                "max_input_chars_per_word": self.max_word_length,
-                "vocab": {token: i for i, token in sorted(self._vocab.items())},
-            },
-        )
+    def _decoder_json(self) -> dict:
+        return {"type": "WordPiece", "prefix": self.prefix, "cleanup": self.cleanup}
+
+    def _model_json(self) -> dict:
+        return {
+            "type": "WordPiece",
+            "unk_token": self.unk_token,
+            "continuing_subword_prefix": self.prefix,
+            "max_input_chars_per_word": self.max_word_length,
+            "vocab": {token: i for i, token in sorted(self._vocab.items())},
+        }
 
     @classmethod
     def from_json(cls, data: dict) -> Self:
@@ -244,20 +238,15 @@ class WordPieceTokenizer(Tokenizer):
         prefix = entry(model, "continuing_subword_prefix", "model WordPiece", str)
         decoder = data.get("decoder") or {}
         require(decoder, "the decoder", type=("WordPiece", None), prefix=(prefix, None))
-        special = added_tokens(data)
-        vocab = {i: token for token, i in special.items()}
-        vocab |= {i: token for token, i in entry(model, "vocab", "model WordPiece", dict).items()}
-        normalizer = read_normalizer(data.get("normalizer"))
+        parts = shared_parts(data)
+        vocab = entry(model, "vocab", "model WordPiece", dict)
         return cls(
-            vocab,
-            special,
+            whole_vocab(vocab, parts["special_tokens"]),
             unk_token=entry(model, "unk_token", "model WordPiece", str),
             prefix=prefix,
             max_word_length=entry(model, "max_input_chars_per_word", "model WordPiece", int),
             cleanup=decoder.get("cleanup", True),
-            pre_tokenizer=read_pre_tokenizer(data.get("pre_tokenizer"), normalizer),
-            normalizer=normalizer,
-            template=read_template(data.get("post_processor"), special),
+            **parts,
         )
 
 
