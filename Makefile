@@ -31,7 +31,7 @@ test-library: env-test ## library, doctests, parity with the real libraries, too
 	@$(ONE_THREAD) $(BIN)/python -m pytest -n 2 tests llmlib --ignore=tests/site --ignore=tests/colab
 
 test-notebooks: env-test ## run every notebook and compare its stored outputs
-	@$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile --nbval --nbval-current-env notebooks
+	@$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --nbval notebooks
 
 test-colab: env-test ## run a chapter in a clean environment, installed by its own set-up cell
 	@$(BIN)/python -m pytest tests/colab
@@ -40,7 +40,7 @@ site: env-book # build the site, warnings are errors
 	@$(BIN)/python -m tools.site
 
 test-site: env-test ## open every page of the built site in a browser
-	@$(BIN)/python -m pytest -n 2 tests/site
+	@$(BIN)/python -m pytest -n 2 --dist load tests/site
 
 notebooks: env-test ## run all notebooks, or NB="name name", and store their outputs
 	@$(ONE_THREAD) $(BIN)/python -m tools.notebooks $(NB)
