@@ -175,9 +175,11 @@ def _arrow(points: list[tuple[float, float]], text: str) -> str:
     line = (
         f'<path d="{path}" fill="none" stroke="{GREY}" stroke-width="1.4" marker-end="url(#tip)"/>'
     )
+    room = 8 * len(text) + 4
     label = (
-        f'<text x="{label_x:.0f}" y="{label_y:.0f}" text-anchor="middle" fill="{INK}" '
-        f'stroke="{PAPER}" stroke-width="4" paint-order="stroke" font-size="13">{text}</text>'
+        f'<rect x="{label_x - room / 2:.0f}" y="{label_y - 12:.0f}" width="{room}" height="16" '
+        f'fill="{PAPER}" class="slope"/><text x="{label_x:.0f}" y="{label_y:.0f}" '
+        f'text-anchor="middle" fill="{INK}" font-size="13">{text}</text>'
     )
     return line + label if text else line
 

@@ -10,7 +10,12 @@ __all__ = ["two_spirals"]
 
 
 def two_spirals(
-    points_per_class: int = 50, *, turns: float = 1.0, noise: float = 0.02, seed: int = 0
+    points_per_class: int = 50,
+    *,
+    turns: float = 1.0,
+    radius: float = 2.5,
+    noise: float = 0.05,
+    seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Points on two arms that start near the centre, half a turn apart.
 
@@ -19,8 +24,11 @@ def two_spirals(
     points_per_class : int
     turns : float
         How often each arm goes round; 1 is easy for a small network, 2 is hard.
+    radius : float
+        Where the arms end. At 2.5 the coordinates have a standard deviation near 1, the size of
+        input that the usual starting weights of a network are made for.
     noise : float
-        Standard deviation of the jitter; the arms end at radius 1.
+        Standard deviation of the jitter.
     seed : int
 
     Returns
@@ -43,8 +51,8 @@ def two_spirals(
     arms = []
     for start in (0.0, math.pi):
         angle = start + 2 * math.pi * turns * along
-        radius = 0.1 + 0.9 * along
-        arms.append(np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1))
+        distance = radius * (0.1 + 0.9 * along)
+        arms.append(np.stack([distance * np.cos(angle), distance * np.sin(angle)], axis=1))
     points = np.concatenate(arms)
     points = points + np.random.default_rng(seed).normal(0.0, noise, points.shape)
     return points, np.repeat([0, 1], points_per_class)

@@ -20,7 +20,7 @@ def boxes(svg):
     return [
         tuple(float(r.get(k)) for k in ("x", "y", "width", "height"))
         for r in svg.findall(f"{SVG}rect")
-        if r.get("x")
+        if r.get("x") and r.get("class") != "slope"
     ]
 
 

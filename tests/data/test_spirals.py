@@ -8,6 +8,7 @@ from llmlib.data import two_spirals
 
 def test_shape_balance_and_seed():
     points, labels = two_spirals(40, seed=1)
+    assert 0.8 < points.std() < 1.2
     assert points.shape == (80, 2)
     assert labels.sum() == 40
     assert np.array_equal(points, two_spirals(40, seed=1)[0])
@@ -24,7 +25,7 @@ def test_arms_grow_outwards_and_turn_as_often_as_asked():
 
 
 def test_arms_do_not_touch():
-    points, labels = two_spirals(100, noise=0.0)
+    points, labels = two_spirals(100, radius=1.0, noise=0.0)
     gaps = np.linalg.norm(points[labels == 0][:, None] - points[labels == 1][None], axis=2)
     assert gaps.min() > 0.15
 
