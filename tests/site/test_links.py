@@ -53,7 +53,9 @@ def test_links_lead_somewhere():
 
 def test_a_broken_link_is_found():
     pages = {
-        "a.html": BeautifulSoup('<a href="b.html#here"></a><a href="b.html#gone"></a>', "html.parser"),
+        "a.html": BeautifulSoup(
+            '<a href="b.html#here"></a><a href="b.html#gone"></a>', "html.parser"
+        ),
         "b.html": BeautifulSoup('<p id="here"><a href="c/none.html"></a></p>', "html.parser"),
     }
     assert broken_links(pages) == [
