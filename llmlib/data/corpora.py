@@ -32,6 +32,7 @@ from .word_world import chinese_word_world, english_word_world
 
 __all__ = ["BUILT_IN_TEXTS", "PUBLIC_TEXTS", "PublicText", "load_text", "read_built_in"]
 
+#: Texts that come with the library and need no other package.
 BUILT_IN_TEXTS = ("river-town-en", "river-town-zh", "word-world-en", "word-world-zh")
 BUILDERS = {
     ".txt": "text",
@@ -51,6 +52,7 @@ class PublicText:
     field: str = "text"  # the column that holds the text
 
 
+#: Public sets by the name that ``load_text`` knows them by. Read their cards for their licences.
 PUBLIC_TEXTS = {
     "wikitext-2": PublicText(path="Salesforce/wikitext", config="wikitext-2-raw-v1"),
     "wikitext-103": PublicText(path="Salesforce/wikitext", config="wikitext-103-raw-v1"),

@@ -12,14 +12,14 @@ suffice to name a point inside it. The decoder runs the same model and sees in w
 point lies. :func:`interval` does this with exact fractions; :func:`encode` does it with whole
 numbers of fixed size, writing out bits as soon as they are certain.
 
-=====================  ====================================  ===========================
-code                   symbol                                shape
-=====================  ====================================  ===========================
-``symbols``            :math:`x`, numbers 0 to V - 1         ``(T,)``
-``next_distribution``  prefix to :math:`P(\cdot \mid x_{<t})`  list of int to ``(V,)``
-``frequencies``        the probabilities in whole numbers    ``(V,)``, sum 2**24
-``code``               the message                           a string of "0" and "1"
-=====================  ====================================  ===========================
+=====================  =======================================  ===========================
+code                   symbol                                   shape
+=====================  =======================================  ===========================
+``symbols``            :math:`x`, numbers 0 to V - 1            ``(T,)``
+``next_distribution``  prefix to :math:`P(\cdot \mid x_{<t})`   list of int to ``(V,)``
+``frequencies``        the probabilities in whole numbers       ``(V,)``, sum 2**24
+``code``               the message                              a string of "0" and "1"
+=====================  =======================================  ===========================
 
 References: Witten, Neal and Cleary, "Arithmetic coding for data compression", Communications of
 the ACM 30, 1987; MacKay, "Information Theory, Inference, and Learning Algorithms", chapter 6.

@@ -1,4 +1,18 @@
-"""Word vectors: counting, Word2Vec, GloVe and FastText, and questions to ask of them."""
+"""Word vectors: counting, Word2Vec, GloVe and FastText, and questions to ask of them.
+
+=======================================  ======================================================
+file                                     what is in it
+=======================================  ======================================================
+:mod:`llmlib.text.vectors.neighbours`    similarity, analogy, scores against a gold set
+:mod:`llmlib.text.vectors.stream`        a text as one array that knows its sentences
+:mod:`llmlib.text.vectors.counts`        who stands near whom; PMI; its main axes
+:mod:`llmlib.text.vectors.objectives`    the full softmax, negative sampling, their gradients
+:mod:`llmlib.text.vectors.adagrad`       the step rule for a table of vectors
+:mod:`llmlib.text.vectors.word2vec`      skip-gram and CBOW
+:mod:`llmlib.text.vectors.glove`         a weighted factorisation of the counts
+:mod:`llmlib.text.vectors.fasttext`      words as sums of character n-grams
+=======================================  ======================================================
+"""
 
 from .adagrad import AdagradTable
 from .counts import Cooccurrence, count_cooccurrence, pmi_matrix, svd_vectors
