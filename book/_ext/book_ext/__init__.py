@@ -7,6 +7,7 @@
 | `library` | the reference of a package of `llmlib`, made from its source |
 | `moving_figures` | draws Plotly outputs with the page's own script and a local copy of Plotly |
 | `notebook_pages` | anchors from cell ids, the chapter's opening, exercise cards, "Show solution" |
+| `bibliography` | the bibliography as a list to be looked up by author and year |
 | `chapter_numbers` | numbers a chapter by its file name: `04_attention/02_multi_head` is 4.2 |
 | `coverage` | the table of topics, made from `book/roadmap_topics.yml` |
 | `path` | chapters by name, written or planned; the map of the path |
@@ -24,6 +25,7 @@ from sphinx.application import Sphinx
 
 from . import (
     api_names,
+    bibliography,
     chapter_numbers,
     coverage,
     library,
@@ -36,6 +38,7 @@ from . import (
 
 PARTS = (
     api_names,
+    bibliography,
     chapter_numbers,
     coverage,
     library,
