@@ -22,7 +22,8 @@ from llmlib.viz.display import TEMPLATE, plain
 FILE = Path("book") / "data" / "first_figure.json"
 
 # Placed by hand: animals to the upper right, vehicles to the left, food below.
-WORDS = {"cat": (2.6, 1.2), "dog": (2.2, 2.1), "car": (-2.7, 1.0), "apple": (0.5, -2.6)}
+WORDS = {"cat": (2.8, 0.8), "dog": (1.9, 2.2), "car": (-2.7, 1.0), "apple": (0.5, -2.6)}
+LABELS = ["middle right", "top center", "top center", "bottom center"]  # away from the origin
 LENGTH = 2.2  # of the query: long enough for the weights to be decided
 STEP = 15  # degrees from one stop of the slider to the next
 
@@ -58,7 +59,7 @@ def traces(degrees: int) -> list[dict]:
             "y": [y for _, y in WORDS.values()],
             "text": [f"{word} {share:.0%}" for word, share in zip(WORDS, shares, strict=True)],
             "mode": "markers+text",
-            "textposition": "top center",
+            "textposition": LABELS,
             "marker": {
                 "color": COLORS["blue"],
                 "size": [10 + 34 * math.sqrt(share) for share in shares],
@@ -90,7 +91,7 @@ def first_figure() -> dict:
         {f"{degrees}°": traces(degrees) for degrees in range(0, 360, STEP)},
         prefix="direction of the query: ",
         title=TITLE,
-        xrange=(-3.6, 3.6),
+        xrange=(-3.6, 4.2),
         yrange=(-3.4, 3.2),
         start=3,
         height=430,
