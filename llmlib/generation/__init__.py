@@ -1,0 +1,37 @@
+"""Floor 3: from a model to text.
+
+====================================  ==================================================
+file                                  what is in it
+====================================  ==================================================
+:mod:`llmlib.generation.sampling`     temperature, top-k, top-p, min-p, repetition
+:mod:`llmlib.generation.decoding`     greedy search and sampling, whole or as a stream
+:mod:`llmlib.generation.beam`         beam search
+:mod:`llmlib.generation.state`        a text that grows, with a cache or without
+====================================  ==================================================
+"""
+
+from llmlib.generation.beam import BeamStep, beam_search
+from llmlib.generation.decoding import generate, stream
+from llmlib.generation.sampling import (
+    keep_min_p,
+    keep_top_k,
+    keep_top_p,
+    penalise_repetition,
+    sample,
+    token_probabilities,
+)
+from llmlib.generation.state import pad_left
+
+__all__ = [
+    "BeamStep",
+    "beam_search",
+    "generate",
+    "keep_min_p",
+    "keep_top_k",
+    "keep_top_p",
+    "pad_left",
+    "penalise_repetition",
+    "sample",
+    "stream",
+    "token_probabilities",
+]
