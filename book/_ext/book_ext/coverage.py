@@ -14,6 +14,9 @@ import yaml
 from docutils import nodes
 from docutils.parsers.rst import Directive
 from sphinx.application import Sphinx
+from sphinx.util import logging
+
+logger = logging.getLogger(__name__)
 
 TOPICS = Path("book") / "roadmap_topics.yml"
 HOW = {"run": "runs", "page": "reads"}
@@ -53,12 +56,16 @@ def _progress(done: int, total: int) -> nodes.raw:
 
 
 def table_html(part: dict, link_to) -> str:
-    """Return the table of one part; `link_to(chapter, anchor)` gives an address and a title."""
+    """Return the table of one part.
+
+    `link_to(chapter, anchor)` gives an address and a title, or None for what is not in the book.
+    """
     rows = []
     for topic in part["topics"]:
+        link = link_to(topic["chapter"], topic["section"]) if topic.get("section") else None
         where, state = "planned", "planned"
-        if topic.get("section"):
-            address, title = link_to(topic["chapter"], topic["section"])
+        if link:
+            address, title = link
             where = f'<a class="reference internal" href="{address}">{html.escape(title)}</a>'
             state = "covered"
         rows.append(
@@ -99,12 +106,15 @@ class Coverage(Directive):
 
 
 def _fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    def link_to(chapter: str, anchor: str) -> tuple[str, str]:
+    def link_to(chapter: str, anchor: str) -> tuple[str, str] | None:
         if chapter not in app.env.titles:
-            raise ValueError(
-                f"{TOPICS} says that {chapter} covers a topic, but it is not in _toc.yml: "
-                "add it there, or take out the topic's `section`"
+            logger.warning(
+                "%s says that %s covers a topic, but the chapter is not in _toc.yml: "
+                "add it there, or take out the topic's `section`",
+                *(TOPICS, chapter),
+                location=docname,
             )
+            return None
         address = app.builder.get_relative_uri(docname, chapter)
         return f"{address}#{anchor}", app.env.titles[chapter].astext()
 

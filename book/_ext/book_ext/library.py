@@ -126,7 +126,10 @@ class Library(Directive):
         package = self.arguments[0]
         env = self.state.document.settings.env
         folder = Path(env.srcdir).joinpath(*package.split("."))
-        exports = package_exports(folder)
+        try:
+            exports = package_exports(folder)
+        except (FileNotFoundError, ValueError) as error:
+            raise self.error(f"the reference of {package} cannot be made: {error}") from None
         env.note_dependency(str(Path(*package.split("."), "__init__.py")))
 
         head = nodes.Element()

@@ -73,7 +73,10 @@ class MovingFigure(Directive):
         env = self.state.document.settings.env
         name = Path("book") / "data" / self.arguments[0]
         env.note_dependency(str(name))
-        spec = json.loads((Path(env.srcdir) / name).read_text(encoding="utf-8"))
+        path = Path(env.srcdir) / name
+        if not path.exists():
+            raise self.error(f"{name} does not exist")
+        spec = json.loads(path.read_text(encoding="utf-8"))
         return [nodes.raw("", figure_html(spec), format="html")]
 
 

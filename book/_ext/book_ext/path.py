@@ -16,9 +16,12 @@ from pathlib import Path
 from docutils import nodes
 from docutils.parsers.rst import Directive
 from sphinx.application import Sphinx
+from sphinx.util import logging
 
 from .chapter_numbers import chapter_number
 from .coverage import TOPICS, part_name, read_parts
+
+logger = logging.getLogger(__name__)
 
 SPELLINGS = {
     "Bert": "BERT",
@@ -85,7 +88,10 @@ class PathMapDirective(Directive):
 
     def run(self) -> list[nodes.Node]:
         self.state.document.settings.env.note_dependency(str(TOPICS))
-        stops = dict(line.split(":", 1) for line in self.content if line.strip())
+        lines = [line for line in self.content if line.strip()]
+        if any(":" not in line for line in lines):
+            raise self.error("each line of a path map is a part, a colon and what it is about")
+        stops = dict(line.split(":", 1) for line in lines)
         return [PathMap(stops={part.strip(): about.strip() for part, about in stops.items()})]
 
 
@@ -99,11 +105,12 @@ def chapters_of(part: dict) -> list[str]:
 
 def _map_html(app: Sphinx, docname: str, stops: dict[str, str]) -> str:
     parts = {part["part"]: part for part in read_parts(Path(app.srcdir))}
-    unknown = sorted(set(stops) - set(parts))
-    if unknown:
-        raise ValueError(f"{docname}: the path map names {unknown}, which {TOPICS} does not have")
+    for name in sorted(set(stops) - set(parts)):
+        logger.warning("the path map names %s, which %s lacks", name, TOPICS, location=docname)
     out = ['<ol class="path-map">']
     for name, about in stops.items():
+        if name not in parts:
+            continue
         chapters = chapters_of(parts[name])
         written = [chapter for chapter in chapters if chapter in app.env.titles]
         number, _, title = part_name(name).partition(" ")
