@@ -149,3 +149,10 @@ def test_every_built_in_text_has_a_card():
         text = card.read_text(encoding="utf-8")
         assert "Licence" in text
         assert "not good for" in text
+
+
+@pytest.mark.online
+def test_a_public_set_is_read_by_its_name():
+    texts = list(load_text("roneneldan/TinyStories", split="validation", limit=3, download=True))
+    assert len(texts) == 3
+    assert all(len(text) > 50 for text in texts)
