@@ -153,6 +153,6 @@ def test_every_built_in_text_has_a_card():
 
 @pytest.mark.online
 def test_a_public_set_is_read_by_its_name():
-    texts = list(load_text("roneneldan/TinyStories", split="validation", limit=3, download=True))
+    texts = list(load_text("tiny-stories", split="validation", limit=3, download=True))
     assert len(texts) == 3
     assert all(len(text) > 50 for text in texts)
