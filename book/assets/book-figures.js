@@ -165,7 +165,7 @@
       this.plot = element.querySelector(".moving-figure-plot");
       this.spec = JSON.parse(element.querySelector("script").textContent);
       this.spec.layout = this.spec.layout || {};
-      this.step = null; // the last step chosen, to return to when colours change
+      this.steps = new Map(); // the last step of each control, to return to when colours change
     }
 
     async start() {
@@ -199,7 +199,7 @@
         responsive: false, displayModeBar: false, displaylogo: false, scrollZoom: false,
       });
       if (frames.length) await this.Plotly.addFrames(this.plot, frames);
-      if (this.step) await perform(this.Plotly, this.plot, this.step);
+      for (const step of this.steps.values()) await perform(this.Plotly, this.plot, step);
     }
 
     // Whether the place has another width than the figure that was drawn into it.
@@ -211,14 +211,15 @@
       const { sliders = [], updatemenus = [] } = this.spec.layout;
       const box = document.createElement("div");
       box.className = "moving-figure-controls";
-      const choose = (step) => this.choose(step);
-      updatemenus.forEach((menu) => box.append(menuControl(menu, choose)));
-      sliders.forEach((slider) => box.append(sliderControl(slider, choose)));
+      const choose = (control) => (step) => this.choose(control, step);
+      updatemenus.forEach((menu) => box.append(menuControl(menu, choose(menu))));
+      sliders.forEach((slider) => box.append(sliderControl(slider, choose(slider))));
       if (box.children.length) this.element.append(box);
     }
 
-    choose(step) {
-      this.step = step;
+    choose(control, step) {
+      this.steps.delete(control); // the control moved last is returned to last
+      this.steps.set(control, step);
       if (this.title && step.method === "animate") {
         const frame = (this.spec.frames || []).find((item) => item.name === [].concat(step.args[0])[0]);
         const text = frame && titleText(frame.layout);
