@@ -12,7 +12,14 @@ from llmlib.checks.exercise import Choice, Exercise
 __all__ = ["PARTS", "all_exercises", "check"]
 
 #: Parts of the book that have exercises: each is a module of this package with ``EXERCISES``.
-PARTS = ("linear_algebra", "information_theory", "neural_networks", "attention", "multi_head")
+PARTS = (
+    "linear_algebra",
+    "information_theory",
+    "neural_networks",
+    "word_vectors",
+    "attention",
+    "multi_head",
+)
 
 #: Characters per printed line: what the page of a chapter shows without scrolling.
 WIDTH = 88
