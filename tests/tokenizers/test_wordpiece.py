@@ -24,7 +24,11 @@ word_counts = st.dictionaries(
 )
 
 
-@pytest.mark.parametrize("options", [{}, {"score": pair_count}, {"min_frequency": 1}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"score": pair_count}, {"min_frequency": 1}],
+    ids=["likelihood", "count", "min_frequency"],
+)
 @given(counts=word_counts, limit=st.sampled_from([None, 3, 8]))
 def test_fast_equals_plain(options, counts, limit):
     options = options | {"limit_alphabet": limit}
