@@ -17,6 +17,7 @@ PARTS = (
     "information_theory",
     "neural_networks",
     "word_vectors",
+    "tokenizers",
     "attention",
     "multi_head",
 )
