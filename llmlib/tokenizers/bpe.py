@@ -33,7 +33,7 @@ from llmlib.tokenizers.normalize import Normalizer
 from llmlib.tokenizers.pretokenize import RegexPreTokenizer, bytes_to_text, text_to_bytes
 from llmlib.tokenizers.special_tokens import check_special_tokens
 from llmlib.tokenizers.template import Template
-from llmlib.tokenizers.tokenizer import Tokenizer, WordCache
+from llmlib.tokenizers.tokenizer import Tokenizer
 from llmlib.tokenizers.tokenizer_json import (
     check_model,
     entry,
@@ -87,7 +87,6 @@ class BPETokenizer(Tokenizer):
         self.ignore_merges = ignore_merges
         unknown = None if unk_token is None else unk_token.encode()
         self._table = MergeTable(self._vocab, self.merges, unknown)
-        self._pieces = WordCache(self._encode_piece)
 
     @property
     def vocab(self) -> dict[int, bytes]:
@@ -213,9 +212,10 @@ class BPETokenizer(Tokenizer):
                 ids.append(piece.special_id)
                 last = 0
                 continue
-            for word in self._words(piece.text, begins=True) or ():
-                ids.extend(self._cache[word])
-                last = len(self._cache[word])
+            words = self._words(piece.text, begins=True) or ()
+            for word_ids in self._encode_words(words):
+                ids.extend(word_ids)
+                last = len(word_ids)
         # White space before white space might have been one word with what follows.
         while 0 < last < len(ids) and self._is_space(ids[-last]) and self._is_space(ids[-last - 1]):
             last += 1
@@ -238,14 +238,16 @@ class BPETokenizer(Tokenizer):
     def _join_tokens(self, ids: list[int]) -> str:
         return b"".join([self._vocab[i] for i in ids]).decode("utf-8", "replace")
 
-    def _encode_word(self, word: str) -> Sequence[int]:
-        data = word.encode()
-        if self.ignore_merges and data in self._table.ids:
-            return (self._table.ids[data],)
-        return [i for piece in self._table.cut(word) for i in self._pieces[piece]]
-
-    def _encode_piece(self, piece: str) -> list[int]:
-        return self._table.merge(piece.encode())
+    def _encode_words(self, words: Sequence[str]) -> list[list[int]]:
+        encoded = [word.encode() for word in words]
+        merged = self._table.merge_many(encoded)
+        if self.ignore_merges:
+            ids = self._table.ids
+            merged = [
+                [ids[word]] if word in ids else parts
+                for word, parts in zip(encoded, merged, strict=True)
+            ]
+        return merged
 
     def _decoder_json(self) -> dict:
         return {

@@ -2,15 +2,13 @@
 
     while some neighbouring pair has a rank: join the leftmost pair of lowest rank
 
-`plain_merge_word` is this line as code. `MergeTable` gives the same tokens faster, in three steps:
+`plain_merge_word` is this line as code. `MergeTable` gives the same tokens faster, by three ways
+of finding the next pair:
 
-1. **Cut.** Every join makes a token of the vocabulary, so nothing is ever joined across a place
-   that no token reaches across. For two neighbouring characters this is looked up once and
-   remembered. Chinese, written without spaces, falls into short pieces that repeat.
-2. **Short pieces**: keep a list of the ranks of all neighbouring pairs; join at the smallest and
-   look up the two new neighbours.
-3. **Long pieces**: the same with a heap and linked neighbours, so that no input costs quadratic
-   time.
+* **one word**: keep a list of the ranks of all neighbouring pairs, take the smallest;
+* **a long word**: the same with a heap and linked neighbours, so that no input costs quadratic
+  time;
+* **many words**: a matrix of ranks with one row per word; a step joins one pair in every row.
 
 ===========  ====================================  ===========================
 code name    meaning                               size
@@ -22,13 +20,14 @@ code name    meaning                               size
 """
 
 import heapq
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
+
+import numpy as np
 
 Merge = tuple[bytes, bytes]
 
-NO_RANK = 1 << 60
+NO_RANK = (1 << 31) - 1
 
 
 def plain_merge_word(word: bytes, merges: Sequence[Merge]) -> list[bytes]:
@@ -73,18 +72,26 @@ class MergeTable:
     --------
     >>> vocab = {i: bytes([i]) for i in range(256)} | {256: b"es", 257: b"est"}
     >>> table = MergeTable(vocab, [(b"e", b"s"), (b"es", b"t")])
-    >>> table.merge(b"west"), table.cut("westest")
-    ([119, 257], ['w', 'est', 'est'])
+    >>> table.merge(b"west"), table.merge_many([b"west", b"set"])
+    ([119, 257], [[119, 257], [115, 101, 116]])
     """
 
     LONG = 100
     """Number of bytes from which a heap is faster than looking for the smallest in a list."""
+    MANY = 30
+    """Number of words from which a matrix is faster than a loop."""
+    WIDE = 300
+    """Number of bytes up to which a word goes into a matrix."""
+    ROWS = 2048
+    """Largest number of words in one matrix."""
 
     def __init__(
         self, vocab: Mapping[int, bytes], merges: Sequence[Merge], unknown: bytes | None = None
     ):
         self.ids: dict[bytes, int] = {}
         for i, token in vocab.items():
+            if not 0 <= i < 1 << 31:
+                raise ValueError(f"id {i} of {token!r} must be from 0 to 2**31 - 1; renumber it")
             if token in self.ids:
                 raise ValueError(
                     f"ids {self.ids[token]} and {i} both stand for {token!r}; "
@@ -107,22 +114,16 @@ class MergeTable:
             raise ValueError(f"unk_token {unknown!r} is not in the vocabulary; add it")
         instead = None if unknown is None else self.ids[unknown]
         self._byte_ids = [self.ids.get(bytes([byte]), instead) for byte in range(256)]
-        self._edges = CharacterEdges({left + right for left, right in merges})
-
-    def cut(self, word: str) -> list[str]:
-        """Cut where no token reaches across: the pieces can be merged one by one."""
-        edges = list(map(self._edges.__getitem__, word))
-        pieces, start = [], 0
-        for end in range(1, len(word)):
-            beginnings = edges[end][1]
-            for followers in edges[end - 1][0]:
-                if not followers.isdisjoint(beginnings):
-                    break
-            else:
-                pieces.append(word[start:end])
-                start = end
-        pieces.append(word[start:])
-        return pieces
+        # The same for numpy: sorted pairs with their ranks, and the rank of each pair of bytes.
+        pairs = np.fromiter(self._ranks, dtype=np.int64, count=len(self._ranks))
+        ranks = np.fromiter(self._ranks.values(), dtype=np.int32, count=len(self._ranks))
+        order = np.argsort(pairs)
+        self._sorted_pairs = np.append(pairs[order], np.iinfo(np.int64).max)
+        self._sorted_ranks = np.append(ranks[order], np.int32(NO_RANK))
+        self._joined_ids = np.array([*self._joined, -1], dtype=np.int32)
+        self._id_of_byte = np.array([-1 if i is None else i for i in self._byte_ids], np.int32)
+        grid = np.broadcast_arrays(self._id_of_byte[:, None], self._id_of_byte)
+        self._rank_of_bytes = self._ranks_of(*grid)
 
     def merge(self, word: bytes) -> list[int]:
         """Ids of one word or of a piece of it."""
@@ -181,45 +182,90 @@ class MergeTable:
                     heapq.heappush(heap, ranks[h] * size + h)
         return [part for part in parts if part >= 0]
 
+    def merge_many(self, words: Sequence[bytes]) -> list[list[int]]:
+        """Ids of each of several words."""
+        merged: list[list[int]] = [[]] * len(words)
+        rest = []
+        for i, word in enumerate(words):
+            if len(words) < self.MANY or len(word) > self.WIDE or None in self._byte_ids:
+                merged[i] = self.merge(word)
+            elif word:
+                rest.append(i)
+        rest.sort(key=lambda i: len(words[i]))  # so that the rows of a matrix are equally long
+        for start in range(0, len(rest), self.ROWS):
+            numbers = rest[start : start + self.ROWS]
+            matrix = _WordMatrix(self, [words[i] for i in numbers])
+            for row, ids in matrix.merge():
+                merged[numbers[row]] = ids
+        return merged
 
-class CharacterEdges(dict):
-    """Character -> what follows its endings in some token, and its own beginnings.
+    def _ranks_of(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """Rank of each pair of neighbours; a negative id stands for no neighbour."""
+        pairs = left.astype(np.int64) * self._base + right
+        pairs[(left < 0) | (right < 0)] = -1
+        found = np.searchsorted(self._sorted_pairs, pairs)
+        return np.where(self._sorted_pairs[found] == pairs, self._sorted_ranks[found], NO_RANK)
 
-    A token may hold only the last bytes of a character, or only its first bytes. Some token
-    reaches from one character into the next exactly if a beginning of the next is among what
-    follows an ending of the first.
 
-    Examples
-    --------
-    >>> edges = CharacterEdges({"你好".encode(), "好".encode()[1:] + b"!"})
-    >>> edges["你"][0] == ({"好".encode()},), edges["好"][0], edges["!"]
-    (True, ({b'!'},), ((), (b'!',)))
+class _WordMatrix:
+    """Words in the rows of a matrix; a step joins the first pair of lowest rank in every row.
+
+    There is one column before and one after the longest word, so that every place has neighbours.
     """
 
-    LIMIT = 1 << 15
+    def __init__(self, table: MergeTable, words: Sequence[bytes]):
+        self._table = table
+        lengths = np.array([len(word) for word in words])
+        columns = np.arange(lengths.max() + 2, dtype=np.int16)
+        inside = (columns >= 1) & (columns <= lengths[:, None])
+        data = np.frombuffer(b"".join(words), dtype=np.uint8)
+        self._parts = np.full(inside.shape, -1, dtype=np.int32)
+        self._parts[inside] = table._id_of_byte[data]
+        between = np.append(table._rank_of_bytes[data[:-1], data[1:]], NO_RANK)
+        between[np.cumsum(lengths) - 1] = NO_RANK
+        self._ranks = np.full(inside.shape, NO_RANK, dtype=np.int32)
+        self._ranks[inside] = between
+        self._left = np.tile(columns - 1, (len(words), 1))
+        self._right = np.tile(columns + 1, (len(words), 1))
+        self._numbers = np.arange(len(words))
 
-    def __init__(self, tokens: set[bytes]):
-        super().__init__()
-        self._followers: dict[bytes, set[bytes]] = defaultdict(set)
-        for token in tokens:
-            for first, second in _character_pairs(token):
-                self._followers[first].add(second)
+    def merge(self) -> Iterator[tuple[int, list[int]]]:
+        """Number and ids of each word, in the order in which they get ready."""
+        while True:
+            at = self._ranks.argmin(axis=1)  # of equal ranks the leftmost
+            rank = self._ranks[np.arange(len(at)), at]
+            ready = rank == NO_RANK
+            # Rows are dropped when half of them are ready: dropping copies the rest.
+            if 2 * np.count_nonzero(ready) >= len(ready):
+                yield from self._take(ready)
+                if ready.all():
+                    return
+                at, rank, ready = at[~ready], rank[~ready], ready[~ready]
+            self._join(np.flatnonzero(~ready), at[~ready], rank[~ready])
 
-    def __missing__(self, character: str) -> tuple[tuple[set[bytes], ...], tuple[bytes, ...]]:
-        data = character.encode()
-        endings = [data[i:] for i in range(len(data))]
-        edges = (
-            tuple(self._followers[ending] for ending in endings if ending in self._followers),
-            tuple(data[:i] for i in range(1, len(data) + 1)),
-        )
-        if len(self) >= self.LIMIT:
-            self.clear()
-        self[character] = edges
-        return edges
+    def _take(self, ready: np.ndarray) -> Iterator[tuple[int, list[int]]]:
+        parts = self._parts[ready]
+        kept = parts >= 0
+        ids, start = parts[kept].tolist(), 0
+        ends = kept.sum(axis=1).cumsum().tolist()
+        for number, end in zip(self._numbers[ready].tolist(), ends, strict=True):
+            yield number, ids[start:end]
+            start = end
+        self._parts, self._ranks = self._parts[~ready], self._ranks[~ready]
+        self._left, self._right = self._left[~ready], self._right[~ready]
+        self._numbers = self._numbers[~ready]
 
-
-def _character_pairs(token: bytes) -> list[tuple[bytes, bytes]]:
-    """Neighbouring characters in a token; the first and the last may be incomplete."""
-    starts = [i for i, byte in enumerate(token) if i == 0 or byte & 0xC0 != 0x80]
-    characters = [token[i:j] for i, j in zip(starts, [*starts[1:], len(token)], strict=True)]
-    return list(pairwise(characters))
+    def _join(self, row: np.ndarray, column: np.ndarray, rank: np.ndarray) -> None:
+        parts, ranks = self._parts.ravel(), self._ranks.ravel()
+        left, right = self._left.ravel(), self._right.ravel()
+        begin = row * self._parts.shape[1]  # places in the flat arrays: faster than two indices
+        i = begin + column
+        j = begin + right[i]
+        after = right[j]
+        h, k = begin + left[i], begin + after
+        new = self._table._joined_ids[rank]
+        parts[i], parts[j] = new, -1
+        right[i], left[k] = after, column
+        ranks[j] = NO_RANK
+        ranks[i] = self._table._ranks_of(new, parts[k])
+        ranks[h] = self._table._ranks_of(parts[h], new)

@@ -31,6 +31,9 @@ import regex
 class Normalizer(Protocol):
     """Text in, text out, and an entry for the file."""
 
+    adds_spaces: bool
+    """Whether spaces are put around letters, as BERT does with Chinese characters."""
+
     def normalize(self, text: str) -> str:
         """The changed text."""
 
@@ -62,6 +65,8 @@ class UnicodeNormalizer:
     'fine 1'
     """
 
+    adds_spaces = False
+
     def __init__(self, form: str):
         if form not in ("NFC", "NFD", "NFKC", "NFKD"):
             raise ValueError(f"normalization form {form!r}: use NFC, NFD, NFKC or NFKD")
@@ -78,6 +83,8 @@ class UnicodeNormalizer:
 
 class Lowercase:
     """Lower case by `lowercase`."""
+
+    adds_spaces = False
 
     def normalize(self, text: str) -> str:
         """The text in lower case."""
@@ -97,6 +104,8 @@ class StripAccents:
     >>> both.normalize("café")
     'cafe'
     """
+
+    adds_spaces = False
 
     _MARKS = regex.compile(r"\p{M}+")
 
@@ -148,7 +157,7 @@ class BertNormalizer:
         lowercase: bool = True,
     ):
         self.clean_text = clean_text
-        self.handle_chinese_chars = handle_chinese_chars
+        self.handle_chinese_chars = self.adds_spaces = handle_chinese_chars
         self.strip_accents = strip_accents
         self.lowercase = lowercase
 
@@ -179,6 +188,7 @@ class NormalizerSequence:
 
     def __init__(self, normalizers: Sequence[Normalizer]):
         self.normalizers = tuple(normalizers)
+        self.adds_spaces = any(normalizer.adds_spaces for normalizer in self.normalizers)
 
     def normalize(self, text: str) -> str:
         """The text after all of them."""

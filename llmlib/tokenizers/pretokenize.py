@@ -28,6 +28,8 @@ from typing import Protocol
 
 import regex
 
+from llmlib.tokenizers.normalize import Normalizer
+
 GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 """GPT-2: contractions, then letters, digits or other signs, each with at most one space before."""
 
@@ -53,9 +55,11 @@ GPT4O_PATTERN = (
 # that ends at it can tell the rest of the text from the end of the text.
 # Where the words drop white space, any white space that no normalizer removes will do.
 _BEFORE_SPACE = r"(?=[ \t\n\r\p{Z}])"
-# Under a normalizer only the plainest place is safe: a letter or digit that stays one (accents
-# may be composed or dropped, a compatibility character may become a space), then U+0020.
-_UNDER_NORMALIZER = r"(?<=[\p{Lu}\p{Ll}\p{Nd}\p{Han}])(?= )"
+# Under a normalizer only the plainest places are safe: a letter or digit that stays one (accents
+# may be composed or dropped, a compatibility character may become a space), then U+0020; a
+# Chinese character, then a Chinese mark, if no spaces are put between them.
+_UNDER_NORMALIZER = r"(?<=[\p{Lu}\p{Ll}\p{Nd}])(?= )"
+_CHINESE_CLAUSE = r"|(?<=[\u4e00-\u9fff])(?=[\u3001\u3002\uff0c])"
 _AFTER_WORD_BEFORE_SPACE = r"(?<=\S)(?=[^\S\r\n])|(?<=\p{N})(?=\P{N})"
 SAFE_BOUNDARIES = {
     GPT2_PATTERN: r"(?<=\S)(?=\s)|(?<=\p{L})(?=\P{L})|(?<=\p{N})(?=\P{N})",
@@ -134,10 +138,10 @@ def _reversed(boundary: str) -> regex.Pattern:
 class PreTokenizer(Protocol):
     """What a tokenizer needs to know about its words."""
 
-    def safe_boundary(self, normalized: bool) -> regex.Pattern | None:
+    def safe_boundary(self, normalizer: Normalizer | None) -> regex.Pattern | None:
         """Reversed pattern that matches, with no width, where text may be cut; None if nowhere.
 
-        ``normalized`` says that a normalizer changes the text after the cut.
+        The text is cut first, then the normalizer, if there is one, changes each part.
         """
 
     def begin(self, text: str) -> str:
@@ -215,14 +219,16 @@ class RegexPreTokenizer:
         # The patterns of the table match every character, so findall alone loses nothing.
         self._covers_all = self.pattern in SAFE_BOUNDARIES or not keep_gaps
 
-    def safe_boundary(self, normalized: bool) -> regex.Pattern | None:
+    def safe_boundary(self, normalizer: Normalizer | None) -> regex.Pattern | None:
         """Known for the patterns named in this module, None for any other."""
         if not self.keep_gaps and self.pattern in (self.WORDS, self.NON_SPACE):
             return _reversed(_BEFORE_SPACE)
         safe = SAFE_BOUNDARIES.get(self.pattern)
         if safe is None:
             return None
-        return _reversed(_UNDER_NORMALIZER if normalized else safe)
+        if normalizer is not None:
+            safe = _UNDER_NORMALIZER + ("" if normalizer.adds_spaces else _CHINESE_CLAUSE)
+        return _reversed(safe)
 
     def begin(self, text: str) -> str:
         """The text with a space in front, if ``add_prefix_space`` asks for one."""
@@ -276,12 +282,6 @@ class RegexPreTokenizer:
 class BertPreTokenizer:
     """White space separates words and is dropped; every punctuation mark is a word of its own.
 
-    Parameters
-    ----------
-    chinese_alone
-        The normalizer puts spaces around each Chinese character, so that text may also be cut
-        between two of them.
-
     Examples
     --------
     >>> BertPreTokenizer().split("Don't stop: $5!")
@@ -291,14 +291,14 @@ class BertPreTokenizer:
     # All ASCII signs count as punctuation for BERT, also the ones Unicode calls symbols.
     PUNCTUATION = r"\p{P}!-/:-@\[-`{-~"
 
-    def __init__(self, *, chinese_alone: bool = False):
+    def __init__(self):
         self._compiled = regex.compile(rf"[{self.PUNCTUATION}]|[^\s{self.PUNCTUATION}]+")
-        self._chinese_alone = chinese_alone
 
-    def safe_boundary(self, normalized: bool) -> regex.Pattern | None:
-        """Before white space; between two Chinese characters if each stands alone."""
-        between = r"|(?<=[\u4e00-\u9fff])(?=[\u4e00-\u9fff])"
-        return _reversed(_BEFORE_SPACE + (between if self._chinese_alone else ""))
+    def safe_boundary(self, normalizer: Normalizer | None) -> regex.Pattern | None:
+        """Before white space; between two Chinese characters if they are put apart anyway."""
+        if normalizer is not None and normalizer.adds_spaces:
+            return _reversed(_BEFORE_SPACE + r"|(?<=[\u4e00-\u9fff])(?=[\u4e00-\u9fff])")
+        return _reversed(_BEFORE_SPACE)
 
     def begin(self, text: str) -> str:
         """The text itself."""
@@ -340,7 +340,7 @@ class MetaspacePreTokenizer:
         mark = regex.escape(replacement)
         self._compiled = regex.compile(f"{mark}?[^{mark}]+|{mark}")
 
-    def safe_boundary(self, normalized: bool) -> regex.Pattern | None:
+    def safe_boundary(self, normalizer: Normalizer | None) -> regex.Pattern | None:
         """Before any U+0020: the mark that replaces it starts a word."""
         return _reversed(r"(?<=[^ ])(?= )")
 

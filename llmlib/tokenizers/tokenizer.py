@@ -3,14 +3,14 @@
     text -> sections between special tokens -> normalize -> words -> ids of each word
 
 Only the last step differs between BPE, WordPiece and Unigram. It is also the slow one, and text
-repeats its words (Zipf's law), so the ids of a word are kept in a bounded cache: most words of a
-text then cost one dictionary look-up.
+repeats its words (Zipf's law): each different word is encoded once, and its ids are kept in a
+bounded cache. All other words of a text cost one dictionary look-up.
 
 ``encode_iterable`` walks the same path over a stream, cut where a cut changes nothing.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from operator import index
 from pathlib import Path
@@ -23,41 +23,58 @@ from llmlib.tokenizers.template import Template
 from llmlib.tokenizers.tokenizer_json import malformed_refused, read_json, write_json
 
 
-class WordCache(dict):
-    """Word -> ids. Computes what is missing and forgets what was not used for long.
+class WordCache:
+    """Word -> ids, for the words met last.
 
     When ``limit`` words are held, they become the old generation and the former old generation is
-    dropped; a word that is asked for again moves back.
+    forgotten; a word that is asked for again moves back.
 
     Examples
     --------
-    >>> calls = []
-    >>> cache = WordCache(lambda word: calls.append(word) or (len(word),), limit=2)
-    >>> [cache[word] for word in ("a", "bb", "ccc", "a", "dddd", "bb")]
-    [(1,), (2,), (3,), (1,), (4,), (2,)]
-    >>> calls
-    ['a', 'bb', 'ccc', 'dddd', 'bb']
+    >>> cache = WordCache(limit=2)
+    >>> cache.keep({"a": [1], "bb": [2]})
+    >>> cache.keep({"ccc": [3]})
+    >>> sorted(cache.find({"a", "ccc", "dddd"}).items())
+    [('a', [1]), ('ccc', [3])]
+    >>> cache.keep({"dddd": [4]})
+    >>> sorted(cache.find({"a", "bb", "dddd"}))
+    ['a', 'dddd']
     """
 
     LONGEST = 64
     """Longer words hardly ever repeat and are not kept."""
 
-    def __init__(self, encode_word: Callable[[str], Sequence[int]], limit: int = 1 << 14):
-        super().__init__()
-        self._encode_word = encode_word
-        self._limit = limit
+    def __init__(self, limit: int = 1 << 14):
+        self.limit = limit
+        self._recent: dict[str, Sequence[int]] = {}
         self._old: dict[str, Sequence[int]] = {}
 
-    def __missing__(self, word: str) -> Sequence[int]:
-        ids = self._old.get(word)
-        if ids is None:
-            ids = self._encode_word(word)
-        if len(word) <= self.LONGEST:
-            if len(self) >= self._limit:
-                self._old = dict(self)
-                self.clear()
-            self[word] = ids
-        return ids
+    def __len__(self) -> int:
+        return len(self._recent) + len(self._old)
+
+    def find(self, words: Iterable[str]) -> dict[str, Sequence[int]]:
+        """Those of the words that are held, with their ids."""
+        recent, old = self._recent, self._old
+        found, again = {}, {}
+        for word in words:
+            ids = recent.get(word)
+            if ids is None:
+                ids = old.get(word)
+                if ids is None:
+                    continue
+                again[word] = ids
+            found[word] = ids
+        self.keep(again)
+        return found
+
+    def keep(self, found: Mapping[str, Sequence[int]]) -> None:
+        """Hold these words too."""
+        for word, ids in found.items():
+            if len(word) > self.LONGEST:
+                continue
+            if len(self._recent) >= self.limit:
+                self._old, self._recent = self._recent, {}
+            self._recent[word] = ids
 
 
 class Tokenizer(ABC):
@@ -86,8 +103,8 @@ class Tokenizer(ABC):
         self.normalizer = normalizer
         self.template = template
         self._special = SpecialTokens(self.special_tokens)
-        self._boundary = pre_tokenizer.safe_boundary(normalized=normalizer is not None)
-        self._cache = WordCache(self._encode_word)
+        self._boundary = pre_tokenizer.safe_boundary(normalizer)
+        self._cache = WordCache()
 
     @property
     @abstractmethod
@@ -103,8 +120,8 @@ class Tokenizer(ABC):
         return self.vocab_size
 
     @abstractmethod
-    def _encode_word(self, word: str) -> Sequence[int]:
-        """Ids of one word as the pre-tokenizer cut it."""
+    def _encode_words(self, words: Sequence[str]) -> Iterable[Sequence[int]]:
+        """Ids of each of several words as the pre-tokenizer cut them."""
 
     @abstractmethod
     def _join_tokens(self, ids: list[int]) -> str:
@@ -231,15 +248,22 @@ class Tokenizer(ABC):
         words = self._words(text, begins)
         if words is None:
             return None
-        try:
-            return list(chain.from_iterable(map(self._cache.__getitem__, words)))
-        except UnicodeEncodeError as error:
-            half = error.object[error.start]
-            raise ValueError(
-                f"the text holds U+{ord(half):04X}, half of a surrogate pair, which is no "
-                "character; replace it first: text.encode('utf-16', 'surrogatepass')"
-                ".decode('utf-16', 'replace')"
-            ) from None
+        different = set(words)
+        known = self._cache.find(different)
+        missing = [word for word in different if word not in known]
+        if missing:
+            try:
+                found = dict(zip(missing, self._encode_words(missing), strict=True))
+            except UnicodeEncodeError:
+                half = next(c for c in text if "\ud800" <= c <= "\udfff")
+                raise ValueError(
+                    f"the text holds U+{ord(half):04X}, half of a surrogate pair, which is no "
+                    "character; replace it first: text.encode('utf-16', 'surrogatepass')"
+                    ".decode('utf-16', 'replace')"
+                ) from None
+            self._cache.keep(found)
+            known.update(found)
+        return list(chain.from_iterable(map(known.__getitem__, words)))
 
     def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = False) -> str:
         """Turn ids into text.

@@ -157,14 +157,13 @@ def added_tokens(data: Json) -> dict[str, int]:
 def shared_parts(data: Json) -> dict[str, Any]:
     """What a file says about the path around the model: arguments of every tokenizer."""
     special = added_tokens(data)
-    normalizer = read_normalizer(data.get("normalizer"))
     return {
         "special_tokens": special,
         "visible_tokens": {
             token["content"] for token in data.get("added_tokens") or () if not token["special"]
         },
-        "normalizer": normalizer,
-        "pre_tokenizer": read_pre_tokenizer(data.get("pre_tokenizer"), normalizer),
+        "normalizer": read_normalizer(data.get("normalizer")),
+        "pre_tokenizer": read_pre_tokenizer(data.get("pre_tokenizer")),
         "template": read_template(data.get("post_processor"), special),
     }
 
@@ -222,9 +221,7 @@ NFC, NFD, NFKC, NFKD, Lowercase, StripAccents, BertNormalizer, Sequence
     raise ValueError(f"tokenizer.json: normalizer {kind!r} is not supported; supported: {known}")
 
 
-def read_pre_tokenizer(
-    data: Json | None, normalizer: normalize.Normalizer | None = None
-) -> pretokenize.PreTokenizer:
+def read_pre_tokenizer(data: Json | None) -> pretokenize.PreTokenizer:
     """The pre-tokenizer of a file.
 
     Examples
@@ -249,13 +246,10 @@ WhitespaceSplit, Metaspace
         if kinds == ["Split", "ByteLevel"]:
             return _byte_level(parts[1], parts[0])
         if len(parts) == 1:
-            return read_pre_tokenizer(parts[0], normalizer)
+            return read_pre_tokenizer(parts[0])
         kind = f"Sequence of {' and '.join(map(str, kinds))}"
     if kind == "BertPreTokenizer":
-        chinese = isinstance(normalizer, normalize.BertNormalizer)
-        return pretokenize.BertPreTokenizer(
-            chinese_alone=chinese and normalizer.handle_chinese_chars
-        )
+        return pretokenize.BertPreTokenizer()
     patterns = {
         "Whitespace": pretokenize.RegexPreTokenizer.WORDS,
         "WhitespaceSplit": pretokenize.RegexPreTokenizer.NON_SPACE,

@@ -210,6 +210,9 @@ class UnigramTokenizer(Tokenizer):
             template=None if template is None else Template(template, special),
         )
 
+    def _encode_words(self, words: Sequence[str]) -> Iterable[Sequence[int]]:
+        return map(self._encode_word, words)
+
     def _encode_word(self, word: str) -> Sequence[int]:
         ids, unknown = [], ""
         for piece, i in self.cut(word):

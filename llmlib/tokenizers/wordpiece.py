@@ -8,7 +8,7 @@ References: Schuster and Nakajima, "Japanese and Korean Voice Search" (2012); De
 "BERT" (2019), the released ``tokenization.py``.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Self
 
 from llmlib.tokenizers.normalize import BertNormalizer, Normalizer
@@ -190,10 +190,13 @@ class WordPieceTokenizer(Tokenizer):
             vocab,
             special,
             unk_token=unk_token,
-            pre_tokenizer=BertPreTokenizer(chinese_alone=True),
+            pre_tokenizer=BertPreTokenizer(),
             normalizer=BertNormalizer(lowercase=lowercase),
             template=None if template is None else Template(template, special),
         )
+
+    def _encode_words(self, words: Sequence[str]) -> Iterable[Sequence[int]]:
+        return map(self._encode_word, words)
 
     def _encode_word(self, word: str) -> Sequence[int]:
         if len(word) > self.max_word_length:

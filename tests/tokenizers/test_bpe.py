@@ -40,34 +40,32 @@ def test_any_word_is_merged_by_the_definition(tokenizer, text):
     assert tokenizer.encode(text) == by_definition(tokenizer, text)
 
 
-@pytest.mark.parametrize("long", [2, 10**9], ids=["heap", "list"])
+word = st.text(st.sampled_from("abcé好"), min_size=1, max_size=40)
+
+
 @given(
-    word=st.text(st.sampled_from("abcé好"), min_size=1, max_size=60),
+    words=st.lists(word, max_size=8),
     counts=st.dictionaries(
         st.text(st.sampled_from("abcé好"), min_size=2, max_size=9), st.integers(1, 4), max_size=12
     ),
 )
-def test_list_and_heap_merge_as_the_definition(long, word, counts):
+def test_list_heap_and_matrix_merge_as_the_definition(words, counts):
     merges = plain_merges(counts, 290)
     tokens = dict.fromkeys([*BYTES.values(), *(a + b for a, b in merges)])
-    table = MergeTable(dict(enumerate(tokens)), merges)
-    table.LONG = long
     ids = dict(zip(tokens, range(len(tokens)), strict=True))
-    expected = [ids[token] for token in plain_merge_word(word.encode(), merges)]
-    assert table.merge(word.encode()) == expected
-    # Cutting first changes nothing, and the pieces are the word.
-    pieces = table.cut(word)
-    assert "".join(pieces) == word
-    assert [i for piece in pieces for i in table.merge(piece.encode())] == expected
+    expected = [[ids[token] for token in plain_merge_word(w.encode(), merges)] for w in words]
+    table = MergeTable(dict(enumerate(tokens)), merges)
+    words = [w.encode() for w in words]
+    for long, many, rows in [(10**9, 10**9, 1), (2, 10**9, 1), (10**9, 0, 3), (30, 2, 4096)]:
+        table.LONG, table.MANY, table.ROWS = long, many, rows
+        assert table.merge_many(words) == expected
 
 
-def test_a_word_is_cut_where_no_token_reaches_across():
-    merges = [(b"\xe4", b"\xbd"), (b"\xe4\xbd", b"\xa0")]  # one character, nothing more
-    vocab = BYTES | {256: b"\xe4\xbd", 257: "你".encode()}
-    assert MergeTable(vocab, merges).cut("你你a") == ["你", "你", "a"]
-    # The last byte of one character with the first of the next: no cut between them.
-    merges = [(b"\xa0", b"\xe4")]
-    assert MergeTable(BYTES | {256: b"\xa0\xe4"}, merges).cut("你你a") == ["你你", "a"]
+def test_a_matrix_of_all_words_of_a_text(tokenizer):
+    words = [w.encode() for t in TEXTS.values() for w in tokenizer.pre_tokenizer.split(t)]
+    table = tokenizer._table
+    assert len(words) > table.MANY
+    assert table.merge_many(words) == [table.merge(w) for w in words]
 
 
 def test_ill_ordered_merges_are_applied_by_rank_from_the_left():
@@ -175,6 +173,8 @@ def test_from_vocab_accepts_no_special_tokens_as_none():
         (BYTES, [(b"a", b"b")], r"merge 0, b'a' \+ b'b', needs the token b'ab', which is not in"),
         (BYTES | {256: b"abc"}, [(b"ab", b"c")], "needs the token b'ab'"),
         (BYTES | {256: b"a"}, [], "ids 97 and 256 both stand for b'a'"),
+        (BYTES | {2**31: b"ab"}, [], r"id 2147483648 of b'ab' must be from 0 to 2\*\*31 - 1"),
+        (BYTES | {-1: b"ab"}, [], "id -1 of b'ab' must be from 0"),
     ],
 )
 def test_from_vocab_refuses_contradictions(vocab, merges, message):
@@ -216,11 +216,10 @@ def test_the_cache_changes_nothing(tokenizer):
         tokenizer.vocab, tokenizer.merges, tokenizer.special_tokens, pattern="gpt2"
     )
     cold = fresh.encode(ENGLISH)
-    fresh._cache = WordCache(fresh._encode_word, limit=3)
-    fresh._pieces = WordCache(fresh._encode_piece, limit=2)
+    fresh._cache = WordCache(limit=3)
     assert fresh.encode(ENGLISH) == cold
     assert fresh.encode(ENGLISH) == cold
-    assert len(fresh._cache) <= 3
+    assert 0 < len(fresh._cache) <= 6
 
 
 def test_returned_ids_can_be_changed_without_harm(tokenizer):

@@ -86,14 +86,14 @@ def test_a_cut_at_a_safe_boundary_changes_no_word(pattern, text):
 @pytest.mark.parametrize("pattern", SAFE_BOUNDARIES)
 @pytest.mark.parametrize("name", ["english", "chinese", "mixed", "emoji", "code"])
 def test_ordinary_text_has_safe_boundaries_close_together(pattern, name):
-    boundary = RegexPreTokenizer(pattern).safe_boundary(normalized=False)
+    boundary = RegexPreTokenizer(pattern).safe_boundary(None)
     cuts = [0, *sorted(m.start() for m in boundary.finditer(TEXTS[name])), len(TEXTS[name])]
     assert max(b - a for a, b in pairwise(cuts)) <= 32
 
 
 def test_an_unknown_pattern_has_no_safe_boundary_and_still_loses_nothing():
     words = RegexPreTokenizer(r"[a-z]+(x)?")
-    assert words.safe_boundary(normalized=False) is None
+    assert words.safe_boundary(None) is None
     assert words.split("1ab xx2") == ["1", "ab", " ", "xx", "2"]
 
 

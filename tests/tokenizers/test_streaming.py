@@ -20,7 +20,6 @@ from llmlib.tokenizers.pretokenize import (
     MetaspacePreTokenizer,
     RegexPreTokenizer,
 )
-from llmlib.tokenizers.tokenizer import WordCache
 from tests.tokenizers.samples import CHINESE, ENGLISH, TEXTS, TRAINING_TEXTS, any_text
 
 SPECIAL = ["<|endoftext|>", "<|end|>", "<|end|><|end|>", "好 的"]
@@ -84,7 +83,7 @@ def tiny_chunks(tokenizer, size):
 
 @pytest.mark.parametrize("normalizer", NORMALIZERS)
 @pytest.mark.parametrize("words", WORDS)
-@settings(max_examples=40)
+@settings(max_examples=60)
 @given(text=any_text, cuts=st.lists(st.integers(0, 200), max_size=8), chunk=st.integers(1, 20))
 def test_ids_of_a_stream_are_those_of_the_text(words, normalizer, text, cuts, chunk):
     tokenizer = tiny_chunks(build(WORDS[words], NORMALIZERS[normalizer]), chunk)
@@ -164,9 +163,10 @@ def test_the_cache_is_bounded():
     words = [f" {i}".translate(letters) for i in range(40_000)]
     assert sum(1 for _ in tokenizer.encode_iterable(words)) > 40_000
     cache = tokenizer._cache
-    assert len(cache) + len(cache._old) <= 2 * cache._limit <= 1 << 15
-    assert words[-1] in cache
-    assert words[-1 - cache._limit] in cache._old
-    assert words[0] not in cache._old
+    assert len(cache) <= 2 * cache.limit <= 1 << 15
+    assert cache.find({words[-1], words[-1 - cache.limit], words[0]}).keys() == {
+        words[-1],
+        words[-1 - cache.limit],
+    }
     tokenizer.encode("a" * 1000)
-    assert max(map(len, cache)) <= WordCache.LONGEST
+    assert cache.find({"a" * 1000}) == {}
