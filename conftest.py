@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 
+import hypothesis
 import loopback_only
 import pytest
 
 from tools.kernels import OFFLINE, environment
 
 pytest_plugins = ["tests.notebooks.plugin"]
+
+
+# The same examples on every run, and no limit on the time of one: machines are shared.
+hypothesis.settings.register_profile("book", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("book")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -30,3 +37,10 @@ def _online(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.delenv(name)
     with loopback_only.lifted():
         yield
+
+
+@pytest.fixture(autouse=True)
+def _printed_as_torch_does() -> None:
+    """Take back the print options of a notebook's set-up, which another test may have called."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_printoptions(profile="default")

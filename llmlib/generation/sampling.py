@@ -14,12 +14,12 @@ function                            keeps
 :func:`keep_min_p`                  tokens at least p times as probable as the best
 ==================================  ==================================================
 
-==========  ===========  =================
-code        symbol       shape
-==========  ===========  =================
-``logits``  :math:`z`    ``(..., V)``
-            :math:`\tau`  ``temperature``
-==========  ===========  =================
+===============  ============  =============
+code             symbol        shape
+===============  ============  =============
+``logits``       :math:`z`     ``(..., V)``
+``temperature``  :math:`\tau`  a number
+===============  ============  =============
 
 A dropped token gets the logit :math:`-\infty`, so the functions compose in any order.
 

@@ -5,13 +5,13 @@ tokens only, :class:`WholeText` the whole text at every step, :class:`Target` a 
 has written. All offer the same two methods, so greedy search, sampling and beam search are each
 written once.
 
-================  ====================================  ============
-method            what it does                          shape
-================  ====================================  ============
-``logits()``      scores of the next token              ``(B, V)``
-``append(ids)``   takes the token that was chosen       ``(B,)``
+=================  ====================================  ============
+method             what it does                          shape
+=================  ====================================  ============
+``logits()``       scores of the next token              ``(B, V)``
+``append(ids)``    takes the token that was chosen       ``(B,)``
 ``reorder(rows)``  goes on from other rows (beams)      ``(B,)``
-================  ====================================  ============
+=================  ====================================  ============
 """
 
 from __future__ import annotations
