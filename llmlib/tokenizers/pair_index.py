@@ -25,8 +25,8 @@ from itertools import pairwise
 
 import numpy as np
 
-END, GONE = -1, -2
-"""Symbols that stand for the end of a word and for a place that was merged into its left."""
+GONE = -2
+"""Stands at a place whose symbol was merged into its left neighbour."""
 
 
 class PairIndex:

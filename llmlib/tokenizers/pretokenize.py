@@ -173,7 +173,8 @@ class RegexPreTokenizer:
     Raises
     ------
     ValueError
-        If the pattern does not compile.
+        If the pattern does not compile, or a prefix space is asked for with another pattern than
+        that of GPT-2.
 
     Examples
     --------
@@ -216,6 +217,11 @@ class RegexPreTokenizer:
                 f"pre-tokenization pattern {self.pattern!r} is no valid regular expression "
                 f"({error}); pass a pattern of the regex package or one of {names}"
             ) from None
+        if add_prefix_space and self.pattern != GPT2_PATTERN:
+            raise ValueError(
+                f"add_prefix_space with the pattern {self.pattern!r} cannot be written to a file; "
+                "use pattern 'gpt2' or no prefix space"
+            )
         # The patterns of the table match every character, so findall alone loses nothing.
         self._covers_all = self.pattern in SAFE_BOUNDARIES or not keep_gaps
 

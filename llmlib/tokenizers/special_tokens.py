@@ -31,6 +31,8 @@ class SpecialTokens:
     ----------
     ids
         Special token -> its id.
+    chunk
+        Characters that a stream collects before it looks for a place to cut.
 
     Examples
     --------
@@ -39,11 +41,9 @@ class SpecialTokens:
     [('<s><s>', 8), ('<s>', 7), ('hi', None), ('<s>', 7)]
     """
 
-    CHUNK = 1 << 13
-    """Characters that a stream collects before it looks for a place to cut."""
-
-    def __init__(self, ids: Mapping[str, int]):
+    def __init__(self, ids: Mapping[str, int], chunk: int = 1 << 13):
         self.ids = dict(ids)
+        self.chunk = chunk
         longest_first = sorted(self.ids, key=len, reverse=True)
         self._longest = len(longest_first[0]) if longest_first else 0
         self._pattern = (
@@ -76,15 +76,15 @@ class SpecialTokens:
 
         Notes
         -----
-        At most `CHUNK` characters are held, plus the longest run of text without a boundary. When
+        At most ``chunk`` characters are held, plus the longest run of text without a boundary. When
         a chunk has no boundary the next look is taken at twice its length, so the work stays
         linear.
         """
         parts: list[str] = []
-        size, look_at, begins = 0, self.CHUNK, True
+        size, look_at, begins = 0, self.chunk, True
         for text in texts:
-            for start in range(0, len(text), self.CHUNK):
-                parts.append(text[start : start + self.CHUNK])
+            for start in range(0, len(text), self.chunk):
+                parts.append(text[start : start + self.chunk])
                 size += len(parts[-1])
                 if size < look_at:
                     continue
@@ -96,7 +96,7 @@ class SpecialTokens:
                     begins = piece.special_id is not None
                 parts = [held[decided:]]
                 size = len(parts[0])
-                look_at = max(self.CHUNK, 2 * size)
+                look_at = max(self.chunk, 2 * size)
         for piece in self.cut("".join(parts)):
             yield piece._replace(begins=begins)
             begins = piece.special_id is not None

@@ -24,13 +24,18 @@ def count_words(
     """
     if isinstance(texts, str):
         raise ValueError("texts is one string; pass a list of strings: [text]")
-    cutter = SpecialTokens({token: i for i, token in enumerate(special_tokens)})
+    # A long text is taken in parts, so that its words are never all in memory.
+    cutter = SpecialTokens({token: i for i, token in enumerate(special_tokens)}, chunk=1 << 20)
+    boundary = pre_tokenizer.safe_boundary(normalizer)
     counts: Counter[str] = Counter()
     for text in texts:
-        for piece in cutter.cut(text):
+        begins = True
+        for piece in cutter.cut_stream([text], boundary):
             if piece.special_id is not None:
                 continue
-            section = piece.text if normalizer is None else normalizer.normalize(piece.text)
-            if section:
-                counts.update(pre_tokenizer.split(pre_tokenizer.begin(section)))
+            begins = begins or piece.begins
+            part = piece.text if normalizer is None else normalizer.normalize(piece.text)
+            if part:
+                counts.update(pre_tokenizer.split(pre_tokenizer.begin(part) if begins else part))
+                begins = False
     return counts

@@ -102,6 +102,11 @@ def test_a_pattern_that_does_not_compile_is_refused():
         RegexPreTokenizer("([")
 
 
+def test_a_prefix_space_needs_the_pattern_of_gpt2():
+    with pytest.raises(ValueError, match=r"add_prefix_space with the pattern .* cannot be"):
+        RegexPreTokenizer("gpt4", add_prefix_space=True)
+
+
 def test_prefix_space():
     words = RegexPreTokenizer("gpt2", add_prefix_space=True)
     assert words.begin("so it") == " so it"

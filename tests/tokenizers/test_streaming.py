@@ -77,7 +77,7 @@ WORDS = {
 
 
 def tiny_chunks(tokenizer, size):
-    tokenizer._special.CHUNK = size
+    tokenizer._special.chunk = size
     return tokenizer
 
 
