@@ -9,7 +9,7 @@ replaced by its plain form, so that the page can show what each part brings.
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -111,12 +111,13 @@ def steps(make: Callable[[], CausalLanguageModel], ids: Tensor) -> dict[str, Ste
     return compared
 
 
-def make_gpt() -> GPT:
-    return GPT(GPTConfig(**SIZES))
+def make_gpt(sizes: Mapping[str, int] = SIZES) -> GPT:
+    return GPT(GPTConfig(**sizes))
 
 
-def make_llama() -> Llama:
-    return Llama(LlamaConfig(**SIZES, num_kv_heads=2, hidden_dim=768, tie_embeddings=True))
+def make_llama(sizes: Mapping[str, int] = SIZES) -> Llama:
+    config = LlamaConfig(**sizes, num_kv_heads=2, hidden_dim=3 * sizes["dim"], tie_embeddings=True)
+    return Llama(config)
 
 
 def operations(model: CausalLanguageModel, batch: int, length: int) -> int:

@@ -36,9 +36,13 @@ from llmlib.generation.sampling import (
     token_probabilities,
 )
 from llmlib.generation.state import TextState, begin
-from llmlib.models import EncoderDecoder
+from llmlib.models import CausalLanguageModel, EncoderDecoder
+from llmlib.nn import Linear, TokenEmbedding, read_by_columns
 
 __all__ = ["generate", "stream"]
+
+# Tokens after which copying the weights has paid off.
+_MANY = 32
 
 
 def generate(
@@ -189,22 +193,33 @@ pad_id, mask, cache, generator
         )
         return sample(probabilities, generator)
 
-    # Gradients are off around each step, not around the yields: what happens there is the caller's.
-    with evaluating(model):
-        with torch.no_grad():
+    # Inference mode is on around each step, not around the yields: what happens there is the
+    # caller's. The copy that is handed out was made outside it, so it may be trained on.
+    with evaluating(model), read_by_columns(_read_often(model, ids.shape[0], max_new_tokens)):
+        with torch.inference_mode():
             state = begin(model, ids, mask, max_new_tokens, cache=cache)
         finished = torch.zeros(ids.shape[0], dtype=torch.bool, device=ids.device)
         for step in range(max_new_tokens):
-            with torch.no_grad():
+            with torch.inference_mode():
                 token = choose(state)  # (B,)
                 if len(stops):
                     token = token.masked_fill(finished, filler)
                     finished |= torch.isin(token, stops)
                 if step + 1 < max_new_tokens:
                     state.append(token)
-            yield token
+            yield token.clone()
             if len(stops) and bool(finished.all()):
                 return
+
+
+def _read_often(
+    model: nn.Module | Callable[..., Tensor], batch: int, new: int
+) -> list[Linear | TokenEmbedding]:
+    """Layers whose weights a single text reads so often that a copy by columns pays."""
+    if batch > 1 or new < _MANY or not isinstance(model, CausalLanguageModel | EncoderDecoder):
+        return []
+    layers = [module for module in model.modules() if isinstance(module, Linear)]
+    return layers if model.output is not None else [*layers, model.token_embedding]
 
 
 @contextmanager

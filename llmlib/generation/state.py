@@ -10,7 +10,7 @@ method             what it does                          shape
 =================  ====================================  ============
 ``logits()``       scores of the next token              ``(B, V)``
 ``append(ids)``    takes the token that was chosen       ``(B,)``
-``reorder(rows)``  goes on from other rows (beams)      ``(B,)``
+``reorder(rows)``  goes on from other rows (beams)       ``(B,)``
 =================  ====================================  ============
 """
 

@@ -26,7 +26,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from llmlib.nn import KeyValueCache, causal_mask, linear, linear_cross_entropy
+from llmlib.nn import KeyValueCache, TokenEmbedding, causal_mask, linear_cross_entropy
 
 __all__ = ["CausalLanguageModel"]
 
@@ -39,7 +39,7 @@ class CausalLanguageModel(nn.Module, ABC):
     embedding), and says in :meth:`embed` how tokens enter.
     """
 
-    token_embedding: nn.Embedding
+    token_embedding: TokenEmbedding
     blocks: nn.ModuleList
     norm: nn.Module
     output: nn.Linear | None
@@ -47,6 +47,10 @@ class CausalLanguageModel(nn.Module, ABC):
     @abstractmethod
     def embed(self, ids: Tensor, positions: Tensor) -> Tensor:
         """Vectors that enter the first block: ``(B, T) -> (B, T, D)``."""
+
+    def place(self, positions: Tensor) -> Tensor:
+        """What the layers are told of the positions; a subclass may prepare it for all of them."""
+        return positions
 
     def forward(
         self,
@@ -96,6 +100,7 @@ class CausalLanguageModel(nn.Module, ABC):
             if length > 1:
                 mask = mask & causal_mask(length, seen + length, device=ids.device)
         hidden = self.embed(ids, positions)  # (B, T, D)
+        positions = self.place(positions)
         for number, block in enumerate(self.blocks):
             hidden = block(
                 hidden,
@@ -108,7 +113,7 @@ class CausalLanguageModel(nn.Module, ABC):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """``(..., D) -> (..., V)``."""
-        return linear(hidden, self.output_weight)
+        return self.token_embedding.logits(hidden) if self.output is None else self.output(hidden)
 
     @property
     def output_weight(self) -> Tensor:

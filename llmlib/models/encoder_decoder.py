@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from llmlib.models.causal import check_batch, check_padding_mask
-from llmlib.nn import KeyValueCache, linear, linear_cross_entropy
+from llmlib.nn import KeyValueCache, TokenEmbedding, linear_cross_entropy
 
 __all__ = ["DecoderCache", "EncoderDecoder", "shift_right"]
 
@@ -84,7 +84,7 @@ class EncoderDecoder(nn.Module, ABC):
     when the output layer is the embedding).
     """
 
-    token_embedding: nn.Embedding
+    token_embedding: TokenEmbedding
     encoder_blocks: nn.ModuleList
     encoder_norm: nn.Module
     decoder_blocks: nn.ModuleList
@@ -180,7 +180,8 @@ class EncoderDecoder(nn.Module, ABC):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """``(..., D) -> (..., V)``."""
-        return linear(self.scale_output(hidden), self.output_weight)
+        hidden = self.scale_output(hidden)
+        return self.token_embedding.logits(hidden) if self.output is None else self.output(hidden)
 
     def scale_output(self, hidden: Tensor) -> Tensor:
         """Last change before the output layer; none unless a subclass makes one."""

@@ -191,20 +191,20 @@ class Llama(CausalLanguageModel):
             config.vocab_size, config.dim, padding_id=config.padding_id
         )
         # One table of angles, read by every layer.
-        rotary = RotaryEmbedding(
+        self.rotary = RotaryEmbedding(
             head_dim(config),
             base=config.rope_base,
             scaling=config.rope_scaling,
             max_len=config.context_length,
         )
-        self.blocks = nn.ModuleList(self._block(rotary) for _ in range(config.num_layers))
+        self.blocks = nn.ModuleList(self._block() for _ in range(config.num_layers))
         self.norm = self._norm()
         self.output = (
             None if config.tie_embeddings else Linear(config.dim, config.vocab_size, bias=False)
         )
         initialise(self, std=0.02)
 
-    def _block(self, rotary: RotaryEmbedding) -> PreNormBlock:
+    def _block(self) -> PreNormBlock:
         config = self.config
         width = head_dim(config)
         attention = MultiHeadAttention(
@@ -214,7 +214,7 @@ class Llama(CausalLanguageModel):
             head_dim=width,
             bias=config.attention_bias != "none",
             out_bias=config.attention_bias == "all",
-            rotary=rotary,
+            rotary=self.rotary,
             query_norm=RMSNorm(width, eps=config.norm_eps) if config.qk_norm else None,
             key_norm=RMSNorm(width, eps=config.norm_eps) if config.qk_norm else None,
             window=config.window,
@@ -234,6 +234,10 @@ class Llama(CausalLanguageModel):
     def embed(self, ids: Tensor, positions: Tensor) -> Tensor:
         """Token vectors: ``(B, T) -> (B, T, D)``. Positions enter in the attention."""
         return self.token_embedding(ids)
+
+    def place(self, positions: Tensor) -> Tensor:
+        """Rotary factors of the positions, looked up once for all layers."""
+        return self.rotary.factors(positions)
 
     def loss(
         self,

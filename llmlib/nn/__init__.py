@@ -38,7 +38,7 @@ from llmlib.nn.feedforward import (
     make_activation,
     swiglu_width,
 )
-from llmlib.nn.linear_layer import Linear, linear
+from llmlib.nn.linear_layer import Linear, linear, read_by_columns
 from llmlib.nn.moe import MixtureOfExperts, load_balance_loss
 from llmlib.nn.multi_head import MultiHeadAttention
 from llmlib.nn.norms import LayerNorm, RMSNorm, layer_norm, rms_norm
@@ -89,6 +89,7 @@ __all__ = [
     "padding_mask",
     "plain_attention",
     "plain_linear_cross_entropy",
+    "read_by_columns",
     "rms_norm",
     "rotary_frequencies",
     "scaled_dot_product_attention",

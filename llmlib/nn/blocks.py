@@ -26,8 +26,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from llmlib.nn.attention import check_dropout
 from llmlib.nn.cache import LayerCache
 from llmlib.nn.multi_head import MultiHeadAttention
 
@@ -51,13 +53,18 @@ class _Block(nn.Module):
             raise ValueError(
                 "cross_attention and cross_norm go together: give both of them or neither"
             )
+        check_dropout(dropout)
         self.attention = attention
         self.attention_norm = attention_norm
         self.cross_attention = cross_attention
         self.cross_norm = cross_norm
         self.feedforward = feedforward
         self.feedforward_norm = feedforward_norm
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = dropout
+
+    def drop(self, x: Tensor) -> Tensor:
+        """Dropout during training."""
+        return F.dropout(x, self.dropout) if self.training and self.dropout else x
 
     def _check_memory(self, memory: Tensor | None) -> None:
         if (memory is None) != (self.cross_attention is None):
@@ -137,11 +144,11 @@ class PreNormBlock(_Block):
             ``(B, T, D)``.
         """
         self._check_memory(memory)
-        x = x + self.dropout(self.attention(self.attention_norm(x), **self_attention))
+        x = x + self.drop(self.attention(self.attention_norm(x), **self_attention))
         if self.cross_attention is not None:
             read = self.cross_attention(self.cross_norm(x), memory, memory_mask, cache=memory_cache)
-            x = x + self.dropout(read)
-        return x + self.dropout(self.feedforward(self.feedforward_norm(x)))
+            x = x + self.drop(read)
+        return x + self.drop(self.feedforward(self.feedforward_norm(x)))
 
 
 class PostNormBlock(_Block):
@@ -179,8 +186,8 @@ class PostNormBlock(_Block):
     ) -> Tensor:
         """Apply the block; arguments as for :class:`PreNormBlock`."""
         self._check_memory(memory)
-        x = self.attention_norm(x + self.dropout(self.attention(x, **self_attention)))
+        x = self.attention_norm(x + self.drop(self.attention(x, **self_attention)))
         if self.cross_attention is not None:
             read = self.cross_attention(x, memory, memory_mask, cache=memory_cache)
-            x = self.cross_norm(x + self.dropout(read))
-        return self.feedforward_norm(x + self.dropout(self.feedforward(x)))
+            x = self.cross_norm(x + self.drop(read))
+        return self.feedforward_norm(x + self.drop(self.feedforward(x)))

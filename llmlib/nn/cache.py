@@ -84,14 +84,14 @@ class LayerCache:
                 f"a batch of {key.shape[0]}, but the cache was made for {self.keys.shape[0]}: "
                 "build a cache for this batch"
             )
-        self.keys[:, :, self.length : end] = key
-        self.values[:, :, self.length : end] = value
+        self.keys.narrow(2, self.length, key.shape[2]).copy_(key)
+        self.values.narrow(2, self.length, key.shape[2]).copy_(value)
         self.length = end
         return self.used()
 
     def used(self) -> tuple[Tensor, Tensor]:
         """Views ``(B, H_kv, length, K)`` of the slots in use."""
-        return self.keys[:, :, : self.length], self.values[:, :, : self.length]
+        return self.keys.narrow(2, 0, self.length), self.values.narrow(2, 0, self.length)
 
 
 class KeyValueCache:

@@ -26,12 +26,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from llmlib.nn.linear_layer import linear
+from llmlib.nn.linear_layer import ColumnReader, linear, linear_by_columns
 
 __all__ = ["TokenEmbedding"]
 
 
-class TokenEmbedding(nn.Embedding):
+class TokenEmbedding(ColumnReader, nn.Embedding):
     """A trained vector per token.
 
     Parameters
@@ -89,6 +89,8 @@ the model's own tokenizer
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Score of every token: ``(..., D) -> (..., V)``, with the same matrix."""
+        if self.columns is not None and hidden.numel() == self.embedding_dim:
+            return linear_by_columns(hidden, self.columns)
         return linear(hidden, self.weight)
 
 
@@ -100,9 +102,9 @@ def check_ids(ids: Tensor, vocab_size: int) -> None:
         )
     if ids.device.type != "cpu" or torch.compiler.is_compiling() or not ids.numel():
         return
-    low, high = torch.aminmax(ids)
+    low, high = (end.item() for end in torch.aminmax(ids))
     if low < 0 or high >= vocab_size:
         raise ValueError(
-            f"ids run from {int(low)} to {int(high)}, but the vocabulary has ids "
+            f"ids run from {low} to {high}, but the vocabulary has ids "
             f"0..{vocab_size - 1}: encode the text with the model's own tokenizer"
         )

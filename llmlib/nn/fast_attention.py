@@ -124,6 +124,8 @@ def fused_attention(
     query_len, key_len = query.shape[-2], key.shape[-2]
     if mask is not None:
         check_mask(mask, (*query.shape[:-1], key_len))
+    if query_len == 1 and bias is None and (mask is None or mask.dim() < 3 or mask.shape[-3] == 1):
+        return _one_query(query, key, value, mask, dropout, scale)
     # A lone newest query sees every key. Otherwise only equal lengths mean the same to PyTorch,
     # which aligns the first query with the first key.
     by_kernel = causal and mask is None and bias is None and query_len == key_len
@@ -143,3 +145,23 @@ def fused_attention(
         scale=scale,
         enable_gqa=key.shape[1] != query.shape[1],
     )
+
+
+def _one_query(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    dropout: float,
+    scale: float | None,
+) -> Tensor:
+    """The step of generation: the newest query sees every key, so no order is to be kept.
+
+    Then the query heads of a group may stand as several queries of their one key-value head, and
+    keys and values need not be repeated.
+    """
+    groups = query.view(query.shape[0], key.shape[1], -1, query.shape[-1])  # (B, H_kv, H/H_kv, K)
+    heads = F.scaled_dot_product_attention(
+        groups, key, value, attn_mask=mask, dropout_p=dropout, scale=scale
+    )
+    return heads.reshape(query.shape)  # (B, H, 1, K)

@@ -35,6 +35,7 @@ References
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from llmlib.nn.attention import check_dropout
@@ -158,13 +159,15 @@ class FeedForward(nn.Module):
         _check_widths(dim, hidden_dim, dropout)
         self.up_proj = Linear(dim, hidden_dim, bias=bias)
         self.activation = make_activation("gelu_tanh") if activation is None else activation
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = dropout
         self.down_proj = Linear(hidden_dim, dim, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(..., D) -> (..., D)``."""
         hidden = self.activation(self.up_proj(x))  # (..., F)
-        return self.down_proj(self.dropout(hidden))
+        if self.training and self.dropout:
+            hidden = F.dropout(hidden, self.dropout)
+        return self.down_proj(hidden)
 
 
 class GatedFeedForward(nn.Module):
@@ -209,13 +212,15 @@ class GatedFeedForward(nn.Module):
         self.gate_proj = Linear(dim, hidden_dim, bias=bias)
         self.up_proj = Linear(dim, hidden_dim, bias=bias)
         self.activation = activation
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = dropout
         self.down_proj = Linear(hidden_dim, dim, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(..., D) -> (..., D)``."""
         hidden = self.activation(self.gate_proj(x)) * self.up_proj(x)  # (..., F)
-        return self.down_proj(self.dropout(hidden))
+        if self.training and self.dropout:
+            hidden = F.dropout(hidden, self.dropout)
+        return self.down_proj(hidden)
 
 
 class SwiGLU(GatedFeedForward):

@@ -159,8 +159,8 @@ class MultiHeadAttention(nn.Module):
         self.k_proj = Linear(dim, num_kv_heads * self.head_dim, bias=bias)
         self.v_proj = Linear(dim, num_kv_heads * self.head_dim, bias=bias)
         self.out_proj = Linear(num_heads * self.head_dim, dim, bias=out_bias)
-        self.query_norm = nn.Identity() if query_norm is None else query_norm
-        self.key_norm = nn.Identity() if key_norm is None else key_norm
+        self.query_norm = query_norm
+        self.key_norm = key_norm
         self.rotary = rotary
         self.position_bias = position_bias
 
@@ -206,12 +206,16 @@ class MultiHeadAttention(nn.Module):
             ``(B, T, D)``; with ``return_weights`` also ``(B, H, T, S)``.
         """
         self._check_call(x, context, mask)
-        query = self.query_norm(self._split(self.q_proj(x)))  # (B, H, T, K)
+        query = self._split(self.q_proj(x))  # (B, H, T, K)
+        if self.query_norm is not None:
+            query = self.query_norm(query)
         if context is not None and cache is not None and cache.length > 0:
             key, value = cache.used()  # (B, H_kv, S, K)
         else:
             source = x if context is None else context
-            key = self.key_norm(self._split(self.k_proj(source)))  # (B, H_kv, S, K)
+            key = self._split(self.k_proj(source))  # (B, H_kv, S, K)
+            if self.key_norm is not None:
+                key = self.key_norm(key)
             value = self._split(self.v_proj(source))
             seen = 0 if cache is None else cache.length
             if self.rotary is not None:
@@ -263,7 +267,8 @@ class MultiHeadAttention(nn.Module):
 
     def _split(self, projected: Tensor) -> Tensor:
         """Give every head its own axis: ``(B, T, H * K) -> (B, H, T, K)``."""
-        return projected.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+        batch, length, _ = projected.shape
+        return projected.view(batch, length, -1, self.head_dim).transpose(1, 2)
 
     def extra_repr(self) -> str:
         """Sizes shown by ``print(module)``."""

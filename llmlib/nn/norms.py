@@ -154,7 +154,9 @@ class RMSNorm(nn.Module):
     Notes
     -----
     Source: Zhang and Sennrich 2019, equation 4. Equal to ``torch.nn.RMSNorm`` and to
-    ``LlamaRMSNorm`` of transformers.
+    ``LlamaRMSNorm`` of transformers. In float32 computed by PyTorch's own function, which
+    :func:`rms_norm` spells out; in half precision by :func:`rms_norm` itself, because the two
+    round at different places.
 
     Examples
     --------
@@ -171,7 +173,9 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(..., D) -> (..., D)``."""
-        return rms_norm(x, self.weight, self.eps)
+        if x.dtype in (torch.float16, torch.bfloat16):
+            return rms_norm(x, self.weight, self.eps)
+        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
 
     def extra_repr(self) -> str:
         """Sizes shown by ``print(module)``."""

@@ -44,7 +44,7 @@ from math import floor, log, log2
 import torch
 from torch import Tensor, nn
 
-from llmlib.nn.rotary import rotary_frequencies
+from llmlib.nn.rotary import check_positions, rotary_frequencies
 
 __all__ = ["ALiBi", "LearnedPositions", "RelativePositionBias", "SinusoidalPositions"]
 
@@ -237,15 +237,3 @@ class ALiBi(nn.Module):
         """``(T,), (S,) -> (H, T, S)``, to be added to the scores."""
         distance = (query_slots[:, None] - key_slots).abs()  # (T, S)
         return -self.slopes[:, None, None] * distance
-
-
-def check_positions(positions: Tensor, max_len: int) -> None:
-    """Refuse positions that have no vector; looked at where that costs nothing, on the CPU."""
-    if positions.device.type != "cpu" or torch.compiler.is_compiling() or not positions.numel():
-        return
-    low, high = torch.aminmax(positions)
-    if low < 0 or high >= max_len:
-        raise ValueError(
-            f"positions run from {int(low)} to {int(high)}, but must lie in 0..{max_len - 1}: "
-            "shorten the sequence or build the model with a longer context"
-        )

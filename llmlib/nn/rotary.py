@@ -200,11 +200,17 @@ class RotaryEmbedding(nn.Module):
         if scaling is not None:
             frequencies = scaling(frequencies)
         angles = torch.arange(max_len).float()[:, None] * frequencies  # (max_len, K/2)
-        table = torch.stack((angles.cos(), angles.sin()), dim=1)  # (max_len, 2, K/2)
+        cos, sin = angles.cos(), angles.sin()
+        # What each feature is multiplied by, and what its partner is, with the sign.
+        own, partner = (cos, cos), (-sin, sin)  # (max_len, K/2) each
+        if pairing == "half":
+            table = [torch.cat(pair, dim=-1) for pair in (own, partner)]
+        else:
+            table = [torch.stack(pair, dim=-1).flatten(-2) for pair in (own, partner)]
         self.head_dim = head_dim
         self.pairing = pairing
         self.max_len = max_len
-        self.register_buffer("table", table, persistent=False)
+        self.register_buffer("table", torch.stack(table, dim=1), persistent=False)
 
     def forward(self, x: Tensor, positions: Tensor | None = None) -> Tensor:
         """Turn ``x`` by its positions.
@@ -212,9 +218,10 @@ class RotaryEmbedding(nn.Module):
         Parameters
         ----------
         x : Tensor
-            ``(..., T, K)``; with positions of shape ``(B, T)`` it must be ``(B, H, T, K)``.
+            ``(..., T, K)``; with a batch of positions it must be ``(B, H, T, K)``.
         positions : Tensor, optional
-            Integer ``(T,)`` or ``(B, T)``; 0 to T - 1 when left out.
+            Integer ``(T,)`` or ``(B, T)``; 0 to T - 1 when left out. Several layers may share what
+            :meth:`factors` makes of them, and pass that.
 
         Returns
         -------
@@ -227,22 +234,35 @@ class RotaryEmbedding(nn.Module):
                 f"x has width {width}, but head_dim={self.head_dim}: split it into heads first"
             )
         if positions is None:
-            if length > self.max_len:
-                raise ValueError(
-                    f"{length} positions, but max_len={self.max_len}: build RotaryEmbedding with "
-                    "a larger max_len"
-                )
-            turns = self.table[:length]  # (T, 2, K/2)
-        else:
-            turns = self.table[positions]  # (T, 2, K/2) or (B, T, 2, K/2)
-        if turns.dim() == 4:
-            turns = turns[:, None]  # (B, 1, T, 2, K/2): the same for every head
-        cos, sin = turns.to(x.dtype).unbind(-2)  # (..., T, K/2) each
+            positions = torch.arange(length, device=x.device)
+        factors = positions if positions.is_floating_point() else self.factors(positions)
+        if factors.dtype != x.dtype:
+            factors = factors.to(x.dtype)
+        own, partner = factors.unbind(-2)  # (T, K) or (B, 1, T, K) each
+        return torch.addcmul(x * own, self._swap(x), partner)
+
+    def factors(self, positions: Tensor) -> Tensor:
+        """What features and their partners are multiplied by.
+
+        Parameters
+        ----------
+        positions : Tensor
+            Integer ``(T,)`` or ``(B, T)``.
+
+        Returns
+        -------
+        Tensor
+            ``(T, 2, K)`` or ``(B, 1, T, 2, K)``, the same for every head.
+        """
+        check_positions(positions, self.max_len)
+        factors = self.table[positions]
+        return factors[:, None] if positions.dim() == 2 else factors
+
+    def _swap(self, x: Tensor) -> Tensor:
+        """Exchange the partners of every pair."""
         if self.pairing == "half":
-            a, b = x.chunk(2, dim=-1)  # (..., T, K/2) each
-            return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
-        a, b = x[..., 0::2], x[..., 1::2]
-        return torch.stack((a * cos - b * sin, b * cos + a * sin), dim=-1).flatten(-2)
+            return x.roll(self.head_dim // 2, dims=-1)
+        return x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
 
     def extra_repr(self) -> str:
         """Sizes shown by ``print(module)``."""
@@ -276,3 +296,15 @@ def interleaved_to_half(weight: Tensor, head_dim: int) -> Tensor:
         )
     pairs = weight.unflatten(0, (-1, head_dim // 2, 2))  # (H, K/2, 2, ...)
     return pairs.transpose(1, 2).flatten(0, 2)  # (H, 2, K/2, ...) -> (H * K, ...)
+
+
+def check_positions(positions: Tensor, max_len: int) -> None:
+    """Refuse positions that have no vector; looked at where that costs nothing, on the CPU."""
+    if positions.device.type != "cpu" or torch.compiler.is_compiling() or not positions.numel():
+        return
+    low, high = (end.item() for end in torch.aminmax(positions))
+    if low < 0 or high >= max_len:
+        raise ValueError(
+            f"positions run from {low} to {high}, but must lie in 0..{max_len - 1}: "
+            "shorten the sequence or build the model with a longer context"
+        )

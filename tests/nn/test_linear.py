@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
-from llmlib.nn import Linear, linear
+from llmlib.nn import Linear, TokenEmbedding, linear, read_by_columns
 from llmlib.nn.linear_layer import _onednn_built
 
 onednn = pytest.mark.skipif(not _onednn_built(), reason="PyTorch is built without oneDNN")
@@ -85,3 +85,33 @@ def test_gradient_only_where_it_is_needed():
 def test_a_wrong_width_is_refused():
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         Linear(IN, OUT)(torch.randn(ROWS, IN + 1))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_reading_by_columns_changes_nothing_but_the_speed(bias):
+    layer, embedding = Linear(64, 96, bias=bias), TokenEmbedding(96, 64)
+    x = torch.randn(1, 1, 64)
+    with torch.no_grad():
+        before, scores = layer(x), embedding.logits(x)
+        with read_by_columns([layer, embedding]):
+            assert_close(layer(x), before)
+            assert_close(embedding.logits(x), scores)
+            assert_close(layer(x.expand(2, 3, 64)), before.expand(2, 3, 96))  # more rows: as ever
+            layer.columns.zero_()  # it is the copy that is read
+            assert not torch.allclose(layer(x), before)
+        assert layer.columns is embedding.columns is None
+        assert_close(layer(x), before)
+
+
+def test_long_rows_and_half_precision_are_not_copied():
+    long, half = Linear(1024, 8), Linear(64, 8).bfloat16()
+    with read_by_columns([long, half]):
+        assert long.columns is half.columns is None
+
+
+def test_copies_are_dropped_when_something_goes_wrong():
+    layer = Linear(64, 96)
+    with pytest.raises(RuntimeError, match="stop"), read_by_columns([layer]):
+        raise RuntimeError("stop")
+    assert layer.columns is None
+    assert "columns" not in str(list(layer.state_dict()))

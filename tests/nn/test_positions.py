@@ -118,7 +118,7 @@ def test_alibi_falls_with_the_distance_in_every_head():
         (lambda: RotaryEmbedding(8, pairing="pairs"), "'pairs' is not known"),
         (lambda: RotaryEmbedding(8, base=0.0), "base=0.0"),
         (lambda: RotaryEmbedding(8)(torch.zeros(1, 4)), "width 4.*head_dim=8"),
-        (lambda: RotaryEmbedding(8, max_len=4)(torch.zeros(5, 8)), "5 positions, but max_len=4"),
+        (lambda: RotaryEmbedding(8, max_len=4)(torch.zeros(5, 8)), "0 to 4.*0..3"),
         (lambda: SinusoidalPositions(7, 10), "dim=7.*even"),
         (lambda: SinusoidalPositions(8, 10, layout="mixed"), "'mixed' is not known"),
         (lambda: SinusoidalPositions(8, 10)(torch.tensor([10])), "10 to 10.*0..9"),
