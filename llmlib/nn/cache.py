@@ -42,6 +42,13 @@ class LayerCache:
     keys, values : Tensor
         ``(B, H_kv, max_len, K)``, empty room.
 
+    Attributes
+    ----------
+    length : int
+        Slots in use.
+    max_len : int
+        Slots there are.
+
     Examples
     --------
     >>> cache = LayerCache(torch.zeros(1, 2, 8, 4), torch.zeros(1, 2, 8, 4))
@@ -54,11 +61,7 @@ class LayerCache:
         self.keys = keys
         self.values = values
         self.length = 0
-
-    @property
-    def max_len(self) -> int:
-        """Slots there are."""
-        return self.keys.shape[2]
+        self.batch_size, _, self.max_len, _ = keys.shape
 
     def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Write T new slots and return all that are in use.
@@ -73,19 +76,20 @@ class LayerCache:
         tuple of Tensor
             Views ``(B, H_kv, length, K)`` of the keys and values, oldest first.
         """
-        end = self.length + key.shape[2]
+        batch_size, _, new, _ = key.shape
+        end = self.length + new
         if end > self.max_len:
             raise ValueError(
                 f"{end} tokens, but the cache has room for {self.max_len}: build it with a larger "
                 "max_len"
             )
-        if key.shape[0] != self.keys.shape[0]:
+        if batch_size != self.batch_size:
             raise ValueError(
-                f"a batch of {key.shape[0]}, but the cache was made for {self.keys.shape[0]}: "
+                f"a batch of {batch_size}, but the cache was made for {self.batch_size}: "
                 "build a cache for this batch"
             )
-        self.keys.narrow(2, self.length, key.shape[2]).copy_(key)
-        self.values.narrow(2, self.length, key.shape[2]).copy_(value)
+        self.keys.narrow(2, self.length, new).copy_(key)
+        self.values.narrow(2, self.length, new).copy_(value)
         self.length = end
         return self.used()
 

@@ -248,12 +248,9 @@ class MultiHeadAttention(nn.Module):
         return (output, weights) if return_weights else output
 
     def _check_call(self, x: Tensor, context: Tensor | None, mask: Tensor | None) -> None:
-        for name, given in (("x", x), ("context", context)):
-            if given is not None and (given.dim() != 3 or given.shape[-1] != self.dim):
-                raise ValueError(
-                    f"{name} has shape {tuple(given.shape)}, but (batch, length, {self.dim}) is "
-                    "needed: reshape it, or build the module with another dim"
-                )
+        self._check_width("x", x)
+        if context is not None:
+            self._check_width("context", context)
         if mask is not None and mask.dim() not in (2, 4):
             raise ValueError(
                 f"mask has shape {tuple(mask.shape)}, but (T, S) or (B, H, T, S) is needed: give "
@@ -265,10 +262,16 @@ class MultiHeadAttention(nn.Module):
                 "leave them out of the module that attends to another sequence"
             )
 
+    def _check_width(self, name: str, given: Tensor) -> None:
+        if given.dim() != 3 or given.shape[-1] != self.dim:
+            raise ValueError(
+                f"{name} has shape {tuple(given.shape)}, but (batch, length, {self.dim}) is "
+                "needed: reshape it, or build the module with another dim"
+            )
+
     def _split(self, projected: Tensor) -> Tensor:
         """Give every head its own axis: ``(B, T, H * K) -> (B, H, T, K)``."""
-        batch, length, _ = projected.shape
-        return projected.view(batch, length, -1, self.head_dim).transpose(1, 2)
+        return projected.view(*projected.shape[:2], -1, self.head_dim).transpose(1, 2)
 
     def extra_repr(self) -> str:
         """Sizes shown by ``print(module)``."""

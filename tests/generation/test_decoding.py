@@ -133,6 +133,17 @@ def test_a_seeded_generator_repeats_itself_and_leaves_the_global_one_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.parametrize("name", [*sorted(MODELS), *sorted(WRITERS)])
+def test_weights_copied_by_columns_write_the_same_text(name, monkeypatch):
+    model, ids = build(name), torch.tensor([[1, 2]])
+    texts = []
+    for many in (1, 10**6):  # with copies for any text, and for none
+        monkeypatch.setattr("llmlib.generation.decoding._MANY", many)
+        texts.append(generate(model, ids, max_new_tokens=20, temperature=0).tolist())
+    assert texts[0] == texts[1]
+    assert model.token_embedding.columns is None
+
+
 def test_a_stream_is_the_text_token_by_token():
     model, ids = build("llama"), torch.tensor([[1, 2]])
     options = {"max_new_tokens": NEW, "temperature": 0}
