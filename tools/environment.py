@@ -49,16 +49,31 @@ def main(arguments: list[str]) -> int:
                 f"Could not create {VENV.name} ({error}): on Debian and Ubuntu install "
                 "python3-venv, and check the free disk space."
             )
-    stamp = VENV / f".installed-{task}"
     wanted = fingerprint()
-    if stamp.exists() and stamp.read_text() == wanted:
+    if any(installed(other) == wanted for other in TASKS if includes(other, task)):
         return 0
     print(f"Installing what `{task}` needs; the first time takes a minute or two ...", flush=True)
     for step in steps(task):
         if not pip(step):
             return fail(explain(LOG.read_text(errors="replace")))
-    stamp.write_text(wanted)
+    stamp(task).write_text(wanted)
     return 0
+
+
+def stamp(task: str) -> Path:
+    """The file that says for which requirements a task was installed."""
+    return VENV / f".installed-{task}"
+
+
+def installed(task: str) -> str:
+    """The fingerprint of the requirements that were installed for a task, or nothing."""
+    return stamp(task).read_text() if stamp(task).exists() else ""
+
+
+def includes(larger: str, smaller: str) -> bool:
+    """Whether what one task installs is enough for another."""
+    (many, core), (few, needs_core) = TASKS[larger], TASKS[smaller]
+    return set(few) <= set(many) and core >= needs_core
 
 
 def python() -> Path:

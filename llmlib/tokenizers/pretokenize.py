@@ -23,6 +23,8 @@ Differs from the libraries in: the version of the Unicode tables. ``\p{L}`` is w
 unknown sign in an older library, or the reverse.
 """
 
+from __future__ import annotations
+
 import functools
 from typing import Protocol
 

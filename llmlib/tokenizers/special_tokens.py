@@ -8,6 +8,8 @@ Also here: how a stream of text is cut into pieces that can be tokenized one by 
 same result as the whole text.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 

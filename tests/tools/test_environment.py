@@ -65,6 +65,12 @@ def test_torch_is_installed_first_and_never_for_the_site():
     assert not any("torch" in part for step in environment.steps("book") for part in step)
 
 
+def test_what_is_enough_for_the_tests_is_enough_for_the_site():
+    assert environment.includes("test", "book")
+    assert environment.includes("lab", "test")
+    assert not environment.includes("book", "test")
+
+
 @pytest.mark.parametrize(
     ("log", "words"),
     [
