@@ -167,6 +167,14 @@ def test_training_helps(tokenizer):
     assert len(tokenizer.encode(text)) < len(small.encode(text)) < len(text) / 2
 
 
+@pytest.mark.parametrize(("score", "cut"), [(-5.0, ["ab", "c"]), (-15.0, ["a", "bc"])])
+def test_an_unknown_character_costs_ten_more_than_the_worst_piece(score, cut):
+    """Unknown a and bc: -30 - 0.1. Otherwise ab and c: score - 20."""
+    vocab = dict(enumerate(["<unk>", "ab", "bc", "c"]))
+    tokenizer = UnigramTokenizer.from_vocab(vocab, [0.0, score, -0.1, -20.0])
+    assert [piece for piece, _ in tokenizer.cut("abc")] == cut
+
+
 def test_unknown_characters_are_joined(tokenizer):
     assert tokenizer.encode("𐍈𐌰𐍂 𐍈") == [
         *tokenizer.encode("▁"),

@@ -85,6 +85,13 @@ def test_decoding_gives_the_normalized_words_back(tokenizer, text):
     assert "".join(tokenizer.decode(ids).split()) == "".join(normalized.split())
 
 
+@pytest.mark.parametrize("longest", ["lighthouse", "##house"])
+def test_the_longest_token_of_all_is_found(longest):
+    vocab = dict(enumerate(["[UNK]", "light", "##h", longest]))
+    tokenizer = WordPieceTokenizer.from_vocab(vocab)
+    assert tokenizer.encode("lighthouse")[-1] == 3
+
+
 def test_vocabulary_order_and_size(tokenizer):
     assert [tokenizer.vocab[i] for i in range(5)] == SPECIAL
     assert tokenizer.vocab_size == 900 == len(tokenizer.vocab)
