@@ -13,6 +13,7 @@ file                                           what is in it
 :mod:`llmlib.tokenizers.unigram_training`      learning Unigram: expectation-maximization, pruning
 :mod:`llmlib.tokenizers.pretokenize`           text to words: GPT-2, GPT-4, BERT, SentencePiece
 :mod:`llmlib.tokenizers.normalize`             Unicode forms, BERT's normalization
+:mod:`llmlib.tokenizers.byte_alphabet`         bytes written as visible characters
 :mod:`llmlib.tokenizers.special_tokens`        strings that are never split; cutting a stream
 :mod:`llmlib.tokenizers.template`              special tokens around a text
 :mod:`llmlib.tokenizers.tokenizer_json`        the file format

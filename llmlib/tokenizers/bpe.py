@@ -29,8 +29,9 @@ from typing import Self
 
 from llmlib.tokenizers.bpe_merging import Merge, MergeTable
 from llmlib.tokenizers.bpe_training import fast_merges
+from llmlib.tokenizers.byte_alphabet import bytes_to_text, text_to_bytes
 from llmlib.tokenizers.normalize import Normalizer
-from llmlib.tokenizers.pretokenize import RegexPreTokenizer, bytes_to_text, text_to_bytes
+from llmlib.tokenizers.pretokenize import RegexPreTokenizer
 from llmlib.tokenizers.special_tokens import check_special_tokens
 from llmlib.tokenizers.template import Template
 from llmlib.tokenizers.tokenizer import Tokenizer

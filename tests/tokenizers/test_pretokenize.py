@@ -7,15 +7,13 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmlib.tokenizers.byte_alphabet import byte_to_unicode, bytes_to_text, text_to_bytes
 from llmlib.tokenizers.pretokenize import (
     GPT2_PATTERN,
     SAFE_BOUNDARIES,
     BertPreTokenizer,
     MetaspacePreTokenizer,
     RegexPreTokenizer,
-    byte_to_unicode,
-    bytes_to_text,
-    text_to_bytes,
 )
 from tests.tokenizers.samples import TEXTS, any_text
 
