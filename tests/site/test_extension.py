@@ -135,6 +135,17 @@ INTRO = """\
 ```{moving-figure} no_such_figure.json
 ```
 """
+SPEED = {
+    "rounds": 3,
+    "machine": {"processor": "p9", "instructions": "none", "torch": "2"},
+    "matmul_peak_gflops": 7.4,
+    "models": {
+        "GPT": {
+            "seconds": {"transformers": 0.3, "llmlib": 0.2},
+            "share_of_peak": {"transformers": 0.31, "llmlib": 0.47},
+        }
+    },
+}
 
 
 @pytest.fixture(scope="module")
@@ -148,12 +159,17 @@ def small_book(tmp_path_factory):
     (folder / "_toc.yml").write_text(
         "format: jb-book\nroot: book/intro\nchapters:\n"
         "- file: notebooks/04_attention/02_multi_head\n- file: book/coverage\n- file: book/proof\n"
+        "- file: book/speed\n"
     )
     (folder / "book" / "references.bib").write_text("")
     (folder / "book" / "roadmap_topics.yml").write_text(TOPICS)
     (folder / "book" / "intro.md").write_text(INTRO)
     (folder / "book" / "coverage.md").write_text("# Coverage\n\n```{coverage}\n```\n")
     (folder / "book" / "proof.md").write_text("# Proof\n\n```{parity-table}\n```\n")
+    (folder / "book" / "speed.md").write_text("# Speed\n\n```{speed-table} models\n```\n")
+    results = folder / "benchmarks" / "results"
+    results.mkdir(parents=True)
+    (results / "models.json").write_text(json.dumps(SPEED))
     notebook = folder / "notebooks" / "04_attention" / "02_multi_head.ipynb"
     notebook.parent.mkdir(parents=True)
     notebook.write_text(json.dumps(NOTEBOOK))
@@ -229,3 +245,13 @@ def test_what_is_missing_is_said_in_one_line(small_book):
 def test_numbers_that_are_not_there_are_not_invented(small_book):
     page = (small_book[0] / "book" / "proof.html").read_text("utf-8")
     assert "The numbers are not in this build" in page
+
+
+def test_speed_is_shown_beside_the_peer(small_book):
+    page = (small_book[0] / "book" / "speed.html").read_text("utf-8")
+    text = " ".join(re.sub(r"<[^>]*>", " ", page).split())
+    assert "GPT transformers 1.00\u00d7 300 ms 31%" in text
+    assert "GPT llmlib 1.50\u00d7 200 ms 47%" in text
+    assert "Medians of 3 rounds" in text
+    assert "7 GFLOP/s" in text
+    assert "--share: 67%" in page

@@ -11,7 +11,7 @@
 | `chapter_numbers` | numbers a chapter by its file name: `04_attention/02_multi_head` is 4.2 |
 | `coverage` | the table of topics, made from `book/roadmap_topics.yml` |
 | `path` | chapters by name, written or planned; the map of the path |
-| `proof_tables` | the tables of parity and of notebook costs, made from `book/data/` |
+| `proof_tables` | the tables of parity, of notebook costs and of speed, made from measurements |
 | `api_names` | lets docstrings name a documented thing by its last part |
 | `theme` | takes out Thebe and mends what the theme gets wrong |
 """
