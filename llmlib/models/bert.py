@@ -199,16 +199,22 @@ class Bert(nn.Module):
         if mask is not None:
             check_padding_mask(mask, tuple(ids.shape))
             attend = mask[:, None, None, :]  # (B, T) -> (B, 1, 1, T)
+        hidden = self.dropout(self.embed(ids, segments))  # (B, T, D)
+        for block in self.blocks:
+            hidden = block(hidden, mask=attend)
+        return hidden
+
+    def embed(self, ids: Tensor, segments: Tensor | None = None) -> Tensor:
+        """Token, segment and place in one normalised vector: ``(B, T) -> (B, T, D)``.
+
+        Arguments as for :meth:`forward`. A variant such as ALBERT has its own.
+        """
         if segments is None:
             segments = torch.zeros_like(ids)
         self._check_segments(segments, ids)
         positions = torch.arange(ids.shape[1], device=ids.device)
         hidden = self.token_embedding(ids) + self.segment_embedding(segments)
-        hidden = hidden + self.position_embedding(positions)
-        hidden = self.dropout(self.embedding_norm(hidden))  # (B, T, D)
-        for block in self.blocks:
-            hidden = block(hidden, mask=attend)
-        return hidden
+        return self.embedding_norm(hidden + self.position_embedding(positions))
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Masked-token scores: ``(..., D) -> (..., V)``."""

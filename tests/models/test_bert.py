@@ -51,6 +51,29 @@ def test_every_token_is_seen_from_every_place(model):
         assert ((model(changed) - before).abs().amax(-1) > 1e-5).all()
 
 
+def test_embeddings_are_sums_normalised_of_token_segment_and_place(model):
+    ids, segments = draw(B, T), torch.randint(0, 2, (B, T))
+    total = (
+        model.token_embedding.weight[ids]
+        + model.segment_embedding.weight[segments]
+        + model.position_embedding.weight[:T]
+    )
+    assert_close(
+        model.embed(ids, segments), torch.nn.functional.layer_norm(total, (32,), eps=1e-12)
+    )
+    assert_close(model.embed(ids), model.embed(ids, torch.zeros_like(ids)))
+    assert not torch.allclose(model.embed(ids, segments), model.embed(ids))
+
+
+def test_a_subclass_may_embed_in_its_own_way():
+    class Blind(Bert):
+        def embed(self, ids, segments=None):
+            return torch.zeros(*ids.shape, self.config.dim)
+
+    blind = Blind(CONFIG).eval()
+    assert_close(blind(draw(1, T)), blind(draw(1, T)))
+
+
 def test_what_stands_in_the_padding_changes_nothing(model):
     real = torch.arange(T) < torch.tensor([[T], [6], [1], [3]])
     ids = draw(B, T)
