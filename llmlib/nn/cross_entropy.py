@@ -65,7 +65,8 @@ def plain_linear_cross_entropy(
     >>> plain_linear_cross_entropy(hidden, weight, torch.tensor([0, 5, -100]))
     tensor(2.0794)
     """
-    logits = linear(hidden, weight, bias).float()  # (..., V)
+    logits = linear(hidden, weight, bias)  # (..., V)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     losses = F.cross_entropy(
         logits.flatten(0, -2), targets.flatten(), ignore_index=ignore_index, reduction="sum"
     )
@@ -142,8 +143,9 @@ class _ChunkedLoss(torch.autograd.Function):
         needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         needs_any = needs_hidden or needs_weight or needs_bias
         counted = targets != ignore_index  # (rows,)
-        share = 1.0 / counted.sum().clamp(min=1)  # of one row in the mean
-        total = hidden.new_zeros((), dtype=torch.float32)
+        exact = torch.promote_types(hidden.dtype, torch.float32)  # half precision is too coarse
+        share = 1.0 / counted.sum().clamp(min=1).to(exact)  # of one row in the mean
+        total = hidden.new_zeros((), dtype=exact)
         grad_hidden = torch.empty_like(hidden) if needs_hidden else None
         grad_weight = torch.zeros_like(weight) if needs_weight else None
         grad_bias = torch.zeros_like(bias) if needs_bias else None
@@ -151,7 +153,7 @@ class _ChunkedLoss(torch.autograd.Function):
         for start in range(0, len(hidden), step):
             rows = slice(start, start + step)
             target = targets[rows].where(counted[rows], 0)[:, None]  # (chunk, 1)
-            logits = linear(hidden[rows], weight, bias).float()  # (chunk, V)
+            logits = linear(hidden[rows], weight, bias).to(exact)  # (chunk, V)
             top = logits.amax(dim=-1, keepdim=True)  # keeps exp from overflowing
             right = logits.gather(1, target)  # (chunk, 1)
             powers = logits.sub_(top).exp_()

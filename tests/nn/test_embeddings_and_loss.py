@@ -90,6 +90,22 @@ def test_loss_in_half_precision():
     assert_close(half.detach(), linear_cross_entropy(hidden, weight, targets), rtol=0.02, atol=0.1)
 
 
+def test_loss_in_double_precision_keeps_its_digits():
+    hidden = torch.randn(6, 4, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(9, 4, dtype=torch.float64, requires_grad=True)
+    targets = torch.tensor([0, 8, 3, -100, 1, 2])
+    torch.set_default_dtype(torch.float64)
+    try:
+        loss = linear_cross_entropy(hidden, weight, targets)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    expected = torch.nn.functional.cross_entropy(hidden @ weight.T, targets)
+    assert_close(loss, expected)  # float64: 1e-7
+    ours = torch.autograd.grad(loss, (hidden, weight))
+    assert_close(ours, torch.autograd.grad(expected, (hidden, weight)))
+    assert_close(plain_linear_cross_entropy(hidden, weight, targets), expected)
+
+
 @pytest.mark.parametrize(
     ("targets", "message"),
     [
