@@ -7,6 +7,7 @@ change. The style lives here; no notebook sets a font size or a colour of its ow
 from __future__ import annotations
 
 import random
+import warnings
 
 import matplotlib as mpl
 import numpy as np
@@ -71,7 +72,7 @@ def use_style() -> None:
 def set_up_notebook(seed: int) -> None:
     """Seed every generator, apply the style, and make torch print four decimals.
 
-    Every notebook calls this first, so that it gives the same numbers on every run.
+    tqdm's warning about missing widgets is silenced, as transformers causes it on import. Every notebook calls this first, so that it gives the same numbers on every run.
 
     Parameters
     ----------
@@ -97,4 +98,6 @@ def set_up_notebook(seed: int) -> None:
     np.random.seed(seed)
     torch.manual_seed(seed)
     torch.set_printoptions(precision=4, sci_mode=False)
+    # Libraries that import tqdm warn where a notebook has no ipywidgets; plain bars are fine.
+    warnings.filterwarnings("ignore", message="IProgress not found")
     use_style()

@@ -1,6 +1,7 @@
 """The palette can be read, and the set-up call makes a notebook repeatable."""
 
 import random
+import warnings
 from itertools import combinations
 
 import matplotlib as mpl
@@ -72,3 +73,12 @@ def test_style_survives_being_used_twice():
     once = dict(mpl.rcParams)
     use_style()
     assert dict(mpl.rcParams) == once
+
+
+def test_a_notebook_is_not_told_about_missing_widgets():
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        set_up_notebook(seed=0)
+        warnings.warn("IProgress not found. Please update jupyter and ipywidgets.", stacklevel=1)
+        warnings.warn("something else", stacklevel=1)
+    assert [str(one.message) for one in told] == ["something else"]
