@@ -72,7 +72,8 @@ def use_style() -> None:
 def set_up_notebook(seed: int) -> None:
     """Seed every generator, apply the style, and make torch print four decimals.
 
-    tqdm's warning about missing widgets is silenced, as transformers causes it on import. Every notebook calls this first, so that it gives the same numbers on every run.
+    Every notebook calls this first, so that it gives the same numbers on every run. tqdm's warning
+    about missing widgets, which importing transformers causes, is silenced.
 
     Parameters
     ----------
