@@ -20,6 +20,7 @@ PARTS = (
     "tokenizers",
     "attention",
     "multi_head",
+    "blocks",
 )
 
 #: Characters per printed line: what the page of a chapter shows without scrolling.
