@@ -21,6 +21,7 @@ PARTS = (
     "attention",
     "multi_head",
     "blocks",
+    "decoding",
 )
 
 #: Characters per printed line: what the page of a chapter shows without scrolling.
