@@ -20,6 +20,7 @@ PARTS = (
     "tokenizers",
     "attention",
     "multi_head",
+    "positions",
     "blocks",
     "decoding",
 )
