@@ -9,6 +9,8 @@ code             what it is                      shape
 ===============  ==============================  =========================
 ``ids``          tokens                          ``(B, T)``, integers
 ``mask``         True at real tokens             ``(B, S)``, boolean
+``documents``    number of each token's          ``(B, T)``, integers
+                 document in its row
 ``positions``    place of each token in its own  ``(T,)`` or ``(B, T)``
                  text
 ``cache``        keys and values of the S - T
@@ -59,6 +61,7 @@ class CausalLanguageModel(nn.Module, ABC):
         *,
         positions: Tensor | None = None,
         cache: KeyValueCache | None = None,
+        documents: Tensor | None = None,
     ) -> Tensor:
         """Score every next token.
 
@@ -73,13 +76,17 @@ class CausalLanguageModel(nn.Module, ABC):
             padded on the left need them.
         cache : KeyValueCache, optional
             From :meth:`new_cache`. ``ids`` then holds the new tokens only.
+        documents : Tensor, optional
+            Integer ``(B, T)``: several documents in one row, numbered without a gap. A token then
+            attends to its own document only, whose positions count from 0. Not with a cache.
 
         Returns
         -------
         Tensor
             Logits ``(B, T, V)``.
         """
-        return self.logits(self.hidden_states(ids, mask, positions=positions, cache=cache))
+        options = {"positions": positions, "cache": cache, "documents": documents}
+        return self.logits(self.hidden_states(ids, mask, **options))
 
     def hidden_states(
         self,
@@ -88,17 +95,26 @@ class CausalLanguageModel(nn.Module, ABC):
         *,
         positions: Tensor | None = None,
         cache: KeyValueCache | None = None,
+        documents: Tensor | None = None,
     ) -> Tensor:
         """What the output layer reads; arguments as for :meth:`forward`. ``-> (B, T, D)``."""
         seen = 0 if cache is None else cache.length
         self._check_call(ids, mask, seen)
         length = ids.shape[1]
+        if documents is not None:
+            check_documents(documents, ids.shape, seen)
         if positions is None:
-            positions = torch.arange(seen, seen + length, device=ids.device)  # (T,)
+            if documents is None:
+                positions = torch.arange(seen, seen + length, device=ids.device)  # (T,)
+            else:
+                positions = places_in_documents(documents)  # (B, T)
         if mask is not None:
             mask = mask[:, None, None, :]  # (B, S) -> (B, 1, 1, S)
-            if length > 1:
-                mask = mask & causal_mask(length, seen + length, device=ids.device)
+        if documents is not None:
+            own = documents[:, None, :, None] == documents[:, None, None, :]  # (B, 1, T, T)
+            mask = own if mask is None else mask & own
+        if mask is not None and length > 1:
+            mask = mask & causal_mask(length, seen + length, device=ids.device)
         hidden = self.embed(ids, positions)  # (B, T, D)
         positions = self.place(positions)
         for number, block in enumerate(self.blocks):
@@ -127,6 +143,7 @@ class CausalLanguageModel(nn.Module, ABC):
         mask: Tensor | None = None,
         *,
         ignore_index: int = -100,
+        documents: Tensor | None = None,
     ) -> Tensor:
         """Mean cross-entropy of the targets, in nats per token.
 
@@ -140,13 +157,15 @@ class CausalLanguageModel(nn.Module, ABC):
             Boolean ``(B, T)``; False at padding.
         ignore_index : int
             Target that does not count.
+        documents : Tensor, optional
+            As for :meth:`forward`.
 
         Returns
         -------
         Tensor
             A number; near ln V for a model that has learned nothing.
         """
-        hidden = self.hidden_states(ids, mask)
+        hidden = self.hidden_states(ids, mask, documents=documents)
         return linear_cross_entropy(hidden, self.output_weight, targets, ignore_index=ignore_index)
 
     def new_cache(self, batch_size: int, max_len: int | None = None) -> KeyValueCache:
@@ -187,6 +206,32 @@ def check_batch(ids: Tensor, seen: int, context_length: int | None) -> None:
             f"{seen + ids.shape[1]} tokens{cached}, but context_length={context_length}: cut the "
             f"text to its last {context_length} tokens or build the model with a longer context"
         )
+
+
+def check_documents(documents: Tensor, shape: torch.Size, seen: int) -> None:
+    """Refuse document numbers that do not match the ids, or that come with a cache."""
+    if seen:
+        raise ValueError(
+            f"documents with a cache of {seen} tokens: a cache belongs to one text; leave out one "
+            "of the two"
+        )
+    if documents.shape != shape:
+        raise ValueError(
+            f"documents have shape {tuple(documents.shape)}, ids {tuple(shape)}: one number for "
+            "each token is needed"
+        )
+
+
+def places_in_documents(documents: Tensor) -> Tensor:
+    """Place of each token in its document, from 0: ``(B, T) -> (B, T)``.
+
+    >>> places_in_documents(torch.tensor([[0, 0, 0, 1, 2, 2]]))
+    tensor([[0, 1, 2, 0, 0, 1]])
+    """
+    places = torch.arange(documents.shape[1], device=documents.device).expand_as(documents)
+    begins = torch.ones_like(documents, dtype=torch.bool)
+    begins[:, 1:] = documents[:, 1:] != documents[:, :-1]
+    return places - places.where(begins, 0).cummax(dim=1).values
 
 
 def check_padding_mask(mask: Tensor, shape: tuple[int, int]) -> None:

@@ -246,12 +246,13 @@ class Llama(CausalLanguageModel):
         mask: Tensor | None = None,
         *,
         ignore_index: int = -100,
+        documents: Tensor | None = None,
     ) -> Tensor:
         """Mean cross-entropy, as :meth:`CausalLanguageModel.loss`, plus the balance loss.
 
         With experts, ``balance_weight`` times :meth:`balance_loss` is added.
         """
-        loss = super().loss(ids, targets, mask, ignore_index=ignore_index)
+        loss = super().loss(ids, targets, mask, ignore_index=ignore_index, documents=documents)
         experts = self.config.experts
         if experts is None or experts.balance_weight == 0.0:
             return loss

@@ -8,7 +8,7 @@ stopped, on any number of processes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 import torch
@@ -31,12 +31,15 @@ class Batch:
         Boolean ``(B, T)``, False at padding.
     weights : Tensor, optional
         ``(B, T)``: how much each target counts.
+    documents : Tensor, optional
+        ``(B, T)``: number of each token's document, where a row holds several.
     """
 
     ids: Tensor
     targets: Tensor
     mask: Tensor | None = None
     weights: Tensor | None = None
+    documents: Tensor | None = None
 
     def rows(self, start: int, stop: int) -> Batch:
         """Some of the texts.
@@ -58,7 +61,7 @@ class Batch:
         return real.sum() if self.weights is None else (real * self.weights).sum()
 
     def _tensors(self) -> list[tuple[str, Tensor | None]]:
-        return [(name, getattr(self, name)) for name in ("ids", "targets", "mask", "weights")]
+        return [(field.name, getattr(self, field.name)) for field in fields(self)]
 
 
 class BatchSource(Protocol):

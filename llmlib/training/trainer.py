@@ -214,9 +214,11 @@ class Trainer:
     def loss(self, batch: Batch) -> Tensor:
         """Mean loss of a batch, in nats per token."""
         with self._autocast():
+            # Only models that read left to right know documents.
+            options = {} if batch.documents is None else {"documents": batch.documents}
             if batch.weights is None:
-                return self.model.loss(batch.ids, batch.targets, batch.mask)
-            logits = self.model(batch.ids, batch.mask).float()  # (B, T, V)
+                return self.model.loss(batch.ids, batch.targets, batch.mask, **options)
+            logits = self.model(batch.ids, batch.mask, **options).float()  # (B, T, V)
         return cross_entropy(logits, batch.targets, weights=batch.weights)
 
     def evaluate(self) -> float:

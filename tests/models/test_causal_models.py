@@ -116,6 +116,21 @@ def test_what_stands_in_the_padding_changes_nothing(name):
     assert_close(model(other, real)[real], model(ids, real)[real])
 
 
+@every_model
+def test_documents_in_one_row_give_what_each_gives_alone(name):
+    model = build(name).eval()
+    texts = [draw(length) for length in (5, 1, 9, 6)]
+    numbers = torch.cat([torch.full((len(text),), i) for i, text in enumerate(texts)])
+    row = torch.cat(texts)
+    together = model(torch.stack((row, row)), documents=torch.stack((numbers, 0 * numbers)))
+    alone = torch.cat([model(text[None])[0] for text in texts])
+    assert_close(together[0], alone)
+    assert_close(together[1], model(row[None])[0])  # all one document
+    loss = model.loss(row[None, :-1], row[None, 1:], documents=numbers[None, :-1])
+    expected = torch.nn.functional.cross_entropy(alone[:-1], row[1:])
+    assert_close(loss, expected)
+
+
 def train(model, batches, lr):
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
     losses = []
@@ -174,6 +189,13 @@ def test_dropout_acts_in_training_only():
     assert torch.equal(model(ids), model(ids))
 
 
+def continued(model, **options):
+    cache = model.new_cache(1)
+    with torch.no_grad():
+        model(draw(1, 3), cache=cache)
+        return model(draw(1, 1), cache=cache, **options)
+
+
 @every_model
 @pytest.mark.parametrize(
     ("call", "message"),
@@ -188,6 +210,8 @@ def test_dropout_acts_in_training_only():
         (lambda m: m(draw(1, 3), torch.ones(1, 4).bool()), r"\(1, 4\).*\(1, 3\)"),
         (lambda m: m(draw(2, 3), torch.ones(1, 3).bool()), r"\(1, 3\).*\(2, 3\)"),
         (lambda m: m(draw(1, 9), cache=m.new_cache(1, 8)), "9 tokens.*room for 8"),
+        (lambda m: m(draw(1, 4), documents=draw(4)), r"documents have shape \(4,\)"),
+        (lambda m: continued(m, documents=torch.zeros(1, 1)), "documents with a cache of 3"),
         (lambda m: m.loss(draw(1, 3), draw(1, 4)), r"targets have shape \(1, 4\)"),
         (lambda m: m.loss(draw(1, 3), torch.full((1, 3), V)), f"target {V} names no token"),
     ],

@@ -78,6 +78,22 @@ def test_parts_add_up_to_the_whole_batch(weighted):
     assert parts == pytest.approx(whole, rel=1e-5)
 
 
+def test_packed_documents_train_like_documents_alone():
+    torch.manual_seed(3)
+    row = torch.randint(0, 12, (1, 8))
+    targets, apart = row.roll(-1, 1), torch.full((2, 8), -100)
+    targets[0, [4, 7]] = -100  # the last token of each document
+    apart[0, :4], apart[1, :2] = row[0, 1:5], row[0, 6:]
+    alone = torch.zeros(2, 8, dtype=torch.int64)
+    alone[0, :5], alone[1, :3] = row[0, :5], row[0, 5:]
+    packed = Batch(ids=row, targets=targets, documents=torch.tensor([[0] * 5 + [1] * 3]))
+    config = TrainConfig(steps=4, max_lr=1e-2)
+    together = losses(Trainer(gpt(), config, Fixed(packed)))
+    assert losses(Trainer(gpt(), config, Fixed(Batch(ids=alone, targets=apart)))) == pytest.approx(
+        together, rel=1e-5
+    )
+
+
 def test_parts_must_be_equal():
     with pytest.raises(ValueError, match="accumulation=3"):
         Trainer(gpt(), TrainConfig(steps=1, batch_size=4, accumulation=3), TEXT).fit()
