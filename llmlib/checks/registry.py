@@ -22,6 +22,7 @@ PARTS = (
     "multi_head",
     "positions",
     "blocks",
+    "gpt",
     "llama",
     "decoding",
 )
