@@ -22,7 +22,9 @@ PARTS = (
     "multi_head",
     "positions",
     "blocks",
+    "encoder_decoder",
     "gpt",
+    "bert",
     "llama",
     "decoding",
 )

@@ -25,12 +25,15 @@ References
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import resources
+from typing import Any
 
-__all__ = ["SentencePair", "parallel_corpus", "split_corpus"]
+__all__ = ["SentencePair", "parallel_corpus", "recorded_sizes", "split_corpus"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,6 +206,32 @@ def split_corpus(
         raise ValueError(f"held_out={held_out}, but it is a share: choose between 0 and 1")
     cut = len(pairs) - round(len(pairs) * held_out)
     return list(pairs[:cut]), list(pairs[cut:])
+
+
+def recorded_sizes() -> dict[str, Any]:
+    """What Transformers of several sizes have learned of this task: a recorded experiment.
+
+    ``python -m benchmarks.translation`` trains the models and writes the record. All that it says
+    is on the held-out sentences of ``split_corpus(parallel_corpus(4_000))``.
+
+    Returns
+    -------
+    dict
+        ``"training"``: what all models have in common. ``"base"``: the sizes that stay where one
+        of them is varied. ``"rows"``: one for each model, factor of the learning rate and number
+        of steps, with its sizes ``dim``, ``num_layers`` and ``num_heads``, its ``parameters``, and
+        lists with a number for every seed: ``loss`` (nats per token) and ``bleu``.
+
+    Examples
+    --------
+    >>> record = recorded_sizes()
+    >>> record["base"]
+    {'dim': 32, 'num_layers': 2, 'num_heads': 4}
+    >>> sorted({row["num_layers"] for row in record["rows"]})
+    [1, 2, 3, 4]
+    """
+    file = resources.files("llmlib.data") / "translation_sizes.json"
+    return json.loads(file.read_text(encoding="utf-8"))
 
 
 def _sentence(generator: random.Random) -> SentencePair:
