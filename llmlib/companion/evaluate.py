@@ -1,0 +1,158 @@
+"""What a stage of the companion can do, in numbers."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from llmlib.companion.documents import END
+from llmlib.companion.train import continue_story
+from llmlib.data.stories import Story, continuation_errors, generate_stories
+from llmlib.models import Llama
+from llmlib.tokenizers import Tokenizer
+
+__all__ = [
+    "StoryScores",
+    "beginning",
+    "bits_per_character",
+    "evaluate_stories",
+    "inconsistencies",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoryScores:
+    """How well a model knows the story world, on held-out stories.
+
+    Parameters
+    ----------
+    bits_per_character, floor : float
+        Of the model and of the generator, on the same stories.
+    consistent : float
+        Share of sampled continuations in which who, what and where stay as they were and the story
+        comes to one of its ends.
+    mistakes : list of str
+        What was wrong in the others.
+    copied, copied_by_chance : float
+        Share of stories written from nothing that are, word for word, among the stories of the
+        training; and the same share for new stories of the generator.
+    """
+
+    bits_per_character: float
+    floor: float
+    consistent: float
+    mistakes: list[str]
+    copied: float
+    copied_by_chance: float
+
+    @property
+    def over_floor(self) -> float:
+        """Bits per character above the generator's own."""
+        return self.bits_per_character - self.floor
+
+
+def bits_per_character(
+    model: Llama, tokenizer: Tokenizer, stories: Sequence[Story], *, batch_size: int = 16
+) -> float:
+    """Information that the model needs to write the stories, the end of each included.
+
+    Parameters
+    ----------
+    model, tokenizer
+        The companion.
+    stories : sequence of Story
+        Texts.
+    batch_size : int
+        Texts at a time.
+
+    Returns
+    -------
+    float
+        Bits per character. Never below the generator's own, in the mean over many stories.
+    """
+    end = tokenizer.special_tokens[END]
+    documents = sorted(([end, *tokenizer.encode(s.text), end] for s in stories), key=len)
+    nats = 0.0
+    model.eval()
+    with torch.no_grad():
+        for start in range(0, len(documents), batch_size):
+            part = documents[start : start + batch_size]
+            longest = max(map(len, part))
+            ids = torch.tensor([row + [end] * (longest - len(row)) for row in part])
+            targets = ids[:, 1:].clone()
+            for row, document in zip(targets, part, strict=True):
+                row[len(document) - 1 :] = -100
+            counted = int((targets != -100).sum())
+            nats += float(model.loss(ids[:, :-1], targets)) * counted
+    return nats / math.log(2) / sum(len(story.text) for story in stories)
+
+
+def beginning(story: Story, share: float = 0.4) -> str:
+    """The first sentences of a story, about ``share`` of it.
+
+    >>> story = next(generate_stories(1, seed=1))
+    >>> story.text.startswith(beginning(story)), beginning(story)[-1] in '.?!"'
+    (True, True)
+    """
+    ends = [match.end() for match in re.finditer(r"[.?!]\"?(?= )", story.text)]
+    wanted = share * len(story.text)
+    return story.text[: min(ends, key=lambda end: abs(end - wanted))]
+
+
+def inconsistencies(
+    model: Llama, tokenizer: Tokenizer, stories: Sequence[Story], *, seed: int = 0
+) -> list[list[str]]:
+    """Let the model continue the beginning of each story; list what is wrong in each."""
+    generator = torch.Generator().manual_seed(seed)
+    found = []
+    for story in stories:
+        prompt = beginning(story)
+        text = continue_story(model, tokenizer, prompt, generator=generator)
+        found.append(continuation_errors(prompt, text))
+    return found
+
+
+def evaluate_stories(
+    model: Llama,
+    tokenizer: Tokenizer,
+    *,
+    stories: int = 500,
+    samples: int = 200,
+    seen: Collection[str] = (),
+    seed: int = 0,
+) -> StoryScores:
+    """Measure a model on the held-out part of the story world.
+
+    Parameters
+    ----------
+    model, tokenizer
+        The companion.
+    stories : int
+        Held-out stories for the bits per character.
+    samples : int
+        Continuations, and stories written from nothing.
+    seen : collection of str
+        Stories of the training.
+    seed : int
+        Of the stories and the samples.
+    """
+    held_out = list(generate_stories(stories, seed=seed, split="test"))
+    mistakes = inconsistencies(model, tokenizer, held_out[:samples], seed=seed)
+    generator = torch.Generator().manual_seed(seed)
+    written = [
+        continue_story(model, tokenizer, "", generator=generator).strip() for _ in range(samples)
+    ]
+    fresh = generate_stories(samples, seed=seed + 1, split="train")
+    characters = sum(len(story.text) for story in held_out)
+    return StoryScores(
+        bits_per_character=bits_per_character(model, tokenizer, held_out),
+        floor=sum(story.bits for story in held_out) / characters,
+        consistent=sum(not errors for errors in mistakes) / len(mistakes),
+        mistakes=[error for errors in mistakes for error in errors],
+        copied=sum(text in seen for text in written) / samples,
+        copied_by_chance=sum(story.text.strip() in seen for story in fresh) / samples,
+    )

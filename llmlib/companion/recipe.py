@@ -1,0 +1,90 @@
+"""Recipes: everything that decides how a stage of the companion model comes about."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llmlib.models import LlamaConfig
+from llmlib.training import TrainConfig
+
+__all__ = ["RECIPES", "Recipe", "read_recipe", "recipe_file"]
+
+#: Where the recipes of the book lie, a file for each stage.
+RECIPES = Path(__file__).with_name("recipes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to make a stage of the companion.
+
+    Parameters
+    ----------
+    stage : str
+        Its name.
+    seed : int
+        Of the initial weights and of the data.
+    tokenizer : dict
+        ``vocab_size``, and from how many ``stories`` it is learned.
+    model : dict
+        Arguments of :class:`~llmlib.models.LlamaConfig`; the vocabulary is the tokenizer's.
+    data : dict
+        ``documents`` of a batch, ``length`` of its rows in tokens, and the ``mixture``: kind of
+        document to its share.
+    training : dict
+        Arguments of :class:`~llmlib.training.TrainConfig`.
+
+    Examples
+    --------
+    >>> recipe = read_recipe("base")
+    >>> recipe.stage, recipe.model_config(vocab_size=64).tie_embeddings
+    ('base', True)
+    """
+
+    stage: str
+    seed: int
+    tokenizer: dict[str, int]
+    model: dict[str, Any]
+    data: dict[str, Any]
+    training: dict[str, Any] = field(default_factory=dict)
+
+    def model_config(self, vocab_size: int) -> LlamaConfig:
+        """Sizes of the model."""
+        return LlamaConfig(vocab_size=vocab_size, **self.model)
+
+    def train_config(self) -> TrainConfig:
+        """Settings of the training."""
+        options = dict(self.training)
+        options["betas"] = tuple(options["betas"])
+        return TrainConfig(**options)
+
+
+def read_recipe(name: str | Path) -> Recipe:
+    """Read the recipe of a stage, or a recipe file of your own.
+
+    Parameters
+    ----------
+    name : str or Path
+        A stage of the book, or the path of a TOML file.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such stage or file; the message lists the stages.
+    """
+    return Recipe(**tomllib.loads(recipe_file(name).read_text(encoding="utf-8")))
+
+
+def recipe_file(name: str | Path) -> Path:
+    """The file of a recipe, by its stage or its path."""
+    path = Path(name)
+    if path.suffix != ".toml":
+        path = RECIPES / f"{name}.toml"
+    if not path.is_file():
+        stages = ", ".join(sorted(file.stem for file in RECIPES.glob("*.toml")))
+        raise FileNotFoundError(
+            f"there is no recipe {name}: give a stage ({stages}) or the path of a .toml file"
+        )
+    return path

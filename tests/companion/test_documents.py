@@ -1,0 +1,87 @@
+"""What the companion reads: packed, complete, the same for the same number."""
+
+import pytest
+import torch
+
+from llmlib.companion.documents import END, DocumentBatches
+from llmlib.data.stories import read_story, split_of
+
+HALF = {"stories": 0.5, "copying": 0.5}
+
+
+def make(tokenizer, mixture=HALF, **options):
+    return DocumentBatches(tokenizer, mixture, **({"documents": 12, "length": 512} | options))
+
+
+def test_a_batch_depends_on_its_number_and_seed_only(tokenizer):
+    one, two = make(tokenizer), make(tokenizer)
+    batches = [one.batch(number) for number in (0, 1, 2)]
+    for number in (2, 0, 1):
+        again = two.batch(number)
+        for name in ("ids", "targets", "documents"):
+            assert torch.equal(getattr(batches[number], name), getattr(again, name))
+    assert not torch.equal(batches[0].ids, batches[1].ids)
+    assert not torch.equal(batches[0].ids, make(tokenizer, seed=1).batch(0).ids)
+
+
+def test_every_row_holds_whole_documents(tokenizer):
+    end = tokenizer.special_tokens[END]
+    batch = make(tokenizer, {"stories": 1.0}).batch(3)
+    assert batch.ids.shape == batch.targets.shape == batch.documents.shape
+    assert batch.ids.shape[1] == 512
+    assert len(batch.ids) % 2 == 0
+    assert set(batch.documents.flatten().tolist()) == set(range(-1, 12))  # nothing is left out
+    large = make(tokenizer, {"stories": 1.0}, documents=64).batch(0)
+    assert (large.documents >= 0).float().mean() > 0.75
+    for ids, targets, numbers in zip(batch.ids, batch.targets, batch.documents, strict=True):
+        for number in set(numbers.tolist()) - {-1}:
+            own = numbers == number
+            document = ids[own].tolist()
+            learned = targets[own].tolist()
+            assert document[0] == end
+            assert end not in document[1:-1]
+            following = learned[: len(document) - 1]
+            assert following == document[1:]  # each token learns the next of its own document
+            last = learned[len(document) - 1]
+            story = document[1:] if document[-1] == end else [*document[1:], last]
+            assert story[-1] == end
+            text = tokenizer.decode(story[:-1])
+            assert split_of(read_story(text).record) == "train"
+        assert (targets[numbers == -1] == -100).all()
+
+
+def test_only_the_second_copy_is_learned(tokenizer):
+    end = tokenizer.special_tokens[END]
+    batch = make(tokenizer, {"copying": 1.0}).batch(0)
+    for number in range(12):
+        own = batch.documents == number
+        ids, learned = batch.ids[own].tolist(), batch.targets[own].tolist()
+        whole = [*ids, learned[-1]] if ids[-1] != end else ids
+        segment = (len(whole) - 2) // 2
+        assert whole[1 : 1 + segment] == whole[1 + segment : -1]
+        assert learned[:segment] == [-100] * segment
+        assert learned[segment : 2 * segment] == whole[1 + segment : -1]
+
+
+def test_shares_are_those_of_the_mixture(tokenizer):
+    source = make(tokenizer, {"stories": 0.8, "copying": 0.2}, documents=10)
+    drawn = [source.documents(number) for number in range(100)]
+    assert {sum(map(len, kinds.values())) for kinds in drawn} == {10}
+    share = sum(len(kinds["copying"]) for kinds in drawn) / 1000
+    assert share == pytest.approx(0.2, abs=0.05)
+
+
+def test_splits_do_not_meet(tokenizer):
+    for split in ("validation", "test"):
+        source = make(tokenizer, {"stories": 1.0}, documents=1, split=split)
+        text = tokenizer.decode(source.documents(0)["stories"][0].ids[1:-1])
+        assert split_of(read_story(text).record) == split
+
+
+@pytest.mark.parametrize(
+    ("mixture", "named"),
+    [({"poems": 1.0}, r"\['poems'\].*\['copying', 'stories'\]"), ({"stories": 0.7}, "sum to 0.7")],
+)
+def test_mixtures_that_cannot_be(tokenizer, mixture, named):
+    with pytest.raises(ValueError, match=named):
+        make(tokenizer, mixture)
