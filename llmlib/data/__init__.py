@@ -7,19 +7,46 @@ file                            what is in it
 :mod:`llmlib.data.word_world`   texts in which similarity and analogy are there to be found
 :mod:`llmlib.data.translation`  English and Chinese sentences from a synchronous grammar
 :mod:`llmlib.data.spirals`      two classes that no straight line can part
+:mod:`llmlib.data.stories`      the world of the companion model: stories a program can check
+:mod:`llmlib.data.arithmetic`   short arithmetic
+:mod:`llmlib.data.island`       the encyclopaedia of an invented island
+:mod:`llmlib.data.tool_calls`   questions, the calls that answer them, answers
+:mod:`llmlib.data.copying`      random segments written twice
+:mod:`llmlib.data.minhash`      near-duplicates
 ==============================  ==============================================================
 """
 
-from .corpora import BUILT_IN_TEXTS, PUBLIC_TEXTS, load_text
+from .arithmetic import ArithmeticProblem, arithmetic_problems
+from .copying import CopySegment, copy_segments
+from .corpora import BUILT_IN_TEXTS, PUBLIC_TEXTS, load_corpus, load_text
+from .island import Island, make_island
+from .minhash import MinHash, near_duplicates
 from .spirals import two_spirals
+from .stories import Story, StoryRecord, generate_stories
+from .tool_calls import ToolCall, ToolTask, tool_tasks
 from .word_world import WordWorld, chinese_word_world, english_word_world
 
 __all__ = [
     "BUILT_IN_TEXTS",
     "PUBLIC_TEXTS",
+    "ArithmeticProblem",
+    "CopySegment",
+    "Island",
+    "MinHash",
+    "Story",
+    "StoryRecord",
+    "ToolCall",
+    "ToolTask",
     "WordWorld",
+    "arithmetic_problems",
     "chinese_word_world",
+    "copy_segments",
     "english_word_world",
+    "generate_stories",
+    "load_corpus",
     "load_text",
+    "make_island",
+    "near_duplicates",
+    "tool_tasks",
     "two_spirals",
 ]

@@ -14,15 +14,18 @@ a path                    a ``.txt``, ``.jsonl``, ``.json``, ``.csv`` or ``.parq
 a public name             see :data:`PUBLIC_TEXTS`; needs ``download=True``, the one switch
 ========================  ==================================================================
 
-Files and public sets go through the same ``datasets.load_dataset`` call, streamed, so that a set
-larger than memory works and ``limit`` downloads no more than it needs. Public sets carry their own
-licences: read the card of a set before you publish what you made from it.
+``load_corpus`` gives whole rows, with all their columns, of a file or a public set.
+
+Files and public sets go through the same ``datasets.load_dataset`` call, streamed unless you say
+otherwise, so that a set larger than memory works and ``limit`` downloads no more than it needs.
+Public sets carry their own licences: read the card of a set before you publish what you made
+from it.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -30,7 +33,14 @@ from typing import Any
 
 from .word_world import chinese_word_world, english_word_world
 
-__all__ = ["BUILT_IN_TEXTS", "PUBLIC_TEXTS", "PublicText", "load_text", "read_built_in"]
+__all__ = [
+    "BUILT_IN_TEXTS",
+    "PUBLIC_TEXTS",
+    "PublicText",
+    "load_corpus",
+    "load_text",
+    "read_built_in",
+]
 
 #: Texts that come with the library and need no other package.
 BUILT_IN_TEXTS = ("river-town-en", "river-town-zh", "word-world-en", "word-world-zh")
@@ -103,25 +113,77 @@ def load_text(
     """
     if limit is not None and limit < 0:
         raise ValueError(f"limit {limit} must be 0 or more")
-    path = Path(name_or_path)
     name = str(name_or_path)
+    if not Path(name_or_path).exists() and name in BUILT_IN_TEXTS:
+        texts = iter(read_built_in(name))
+    else:
+        public = None if Path(name_or_path).exists() else PUBLIC_TEXTS.get(name)
+        column = field or (public.field if public else "text")
+        rows = load_corpus(name_or_path, split=split, download=download)
+        texts = _column(rows, column)
+    return itertools.islice((text for text in texts if text.strip()), limit)
+
+
+def load_corpus(
+    source: str | Path, *, split: str = "train", streaming: bool = True, download: bool = False
+) -> Any:
+    """Open a corpus through ``datasets``: rows with all their columns.
+
+    Parameters
+    ----------
+    source : str or Path
+        A file, a folder of files of one kind, or a public name. A file wins over a name.
+    split : str
+        Which part of a public set; files have only ``"train"``.
+    streaming : bool
+        True reads row by row and never holds the set; False gives a set with a length and random
+        access, kept in the cache of ``datasets``.
+    download : bool
+        The one switch: public sets are fetched only when this is True.
+
+    Returns
+    -------
+    datasets.IterableDataset or datasets.Dataset
+        Iterating over it gives one dict per row.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, a public name without ``download=True``, a file type that is not
+        known, or a folder of mixed or no files.
+    ImportError
+        When ``datasets`` is not installed; the message names the extra.
+
+    Examples
+    --------
+    >>> load_corpus("tiny-stories")
+    Traceback (most recent call last):
+        ...
+    ValueError: 'tiny-stories' is a public set and would be downloaded; pass download=True to ...
+    """
+    path, name = Path(source), str(source)
     if path.exists():
         files = _files(path)
-        builder = BUILDERS[Path(files[0]).suffix]
-        texts = _texts_of(split, field or "text", path=builder, data_files=files)
-    elif name in BUILT_IN_TEXTS:
-        texts = iter(read_built_in(name))
+        what: dict[str, Any] = {"path": BUILDERS[Path(files[0]).suffix], "data_files": files}
     elif name in PUBLIC_TEXTS:
-        public = PUBLIC_TEXTS[name]
         if not download:
             raise ValueError(
                 f"{name!r} is a public set and would be downloaded; pass download=True to allow it"
             )
-        texts = _texts_of(split, field or public.field, path=public.path, name=public.config)
+        what = {"path": PUBLIC_TEXTS[name].path, "name": PUBLIC_TEXTS[name].config}
+    elif name in BUILT_IN_TEXTS:
+        raise ValueError(f"{name!r} comes with the library, as text alone: use load_text")
     else:
         known = ", ".join([*BUILT_IN_TEXTS, *PUBLIC_TEXTS])
         raise ValueError(f"{name!r} is neither a file nor one of: {known}")
-    return itertools.islice((text for text in texts if text.strip()), limit)
+    try:
+        import datasets
+    except ImportError as error:
+        raise ImportError(
+            "reading files and public sets needs the package 'datasets': "
+            'pip install "llmlib[ecosystem]"'
+        ) from error
+    return datasets.load_dataset(split=split, streaming=streaming, **what)
 
 
 def read_built_in(name: str) -> list[str]:
@@ -153,16 +215,9 @@ def _files(path: Path) -> list[str]:
     return [str(f) for f in files]
 
 
-def _texts_of(split: str, field: str, **what: Any) -> Iterator[str]:
-    """Stream one column through ``datasets.load_dataset``."""
-    try:
-        import datasets
-    except ImportError as error:
-        raise ImportError(
-            "reading files and public sets needs the package 'datasets': "
-            'pip install "llmlib[ecosystem]"'
-        ) from error
-    for row in datasets.load_dataset(split=split, streaming=True, **what):
+def _column(rows: Iterable[dict[str, Any]], field: str) -> Iterator[str]:
+    """Give one column."""
+    for row in rows:
         if field not in row:
             raise ValueError(f"no column {field!r}; the columns are {sorted(row)}")
         yield row[field]

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from llmlib.data import BUILT_IN_TEXTS, PUBLIC_TEXTS, corpora, load_text
+from llmlib.data import BUILT_IN_TEXTS, PUBLIC_TEXTS, corpora, load_corpus, load_text
 from llmlib.data.corpora import read_built_in
 
 LINES = ["The first line.", "第二行 😀", "  ", "", "the last"]
@@ -156,3 +156,62 @@ def test_a_public_set_is_read_by_its_name():
     texts = list(load_text("tiny-stories", split="validation", limit=3, download=True))
     assert len(texts) == 3
     assert all(len(text) > 50 for text in texts)
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+@pytest.mark.parametrize("kind", list(WRITERS))
+def test_a_corpus_gives_whole_rows(tmp_path, monkeypatch, kind, streaming, datasets):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    path = tmp_path / f"rows.{kind}"
+    WRITERS[kind](path)
+    rows = list(load_corpus(path, streaming=streaming))
+    if kind == "txt":
+        assert [row["text"] for row in rows if row["text"].strip()] == KEPT
+    else:
+        assert rows == [{"text": line, "number": i} for i, line in enumerate(LINES)]
+
+
+def test_stories_written_by_the_command_are_read_back(tmp_path, datasets):
+    from llmlib.data.stories import generate_stories
+    from llmlib.data.stories.__main__ import main
+
+    file = tmp_path / "stories.jsonl"
+    main(["--count", "6", "--format", "jsonl", "--out", str(file)])
+    assert [row["text"] for row in load_corpus(file)] == [s.text for s in generate_stories(6)]
+
+
+def test_a_public_corpus_takes_the_same_path_behind_the_switch(monkeypatch, datasets):
+    asked = []
+    monkeypatch.setattr(datasets, "load_dataset", lambda **what: asked.append(what) or [{"a": 1}])
+    with pytest.raises(ValueError, match="pass download=True to allow it"):
+        load_corpus("wikitext-2")
+    assert asked == []
+    assert list(load_corpus("wikitext-2", split="test", streaming=False, download=True)) == [
+        {"a": 1}
+    ]
+    [what] = asked
+    assert what == {
+        "path": "Salesforce/wikitext",
+        "name": "wikitext-2-raw-v1",
+        "split": "test",
+        "streaming": False,
+    }
+
+
+def test_a_corpus_that_is_not_one(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="use load_text"):
+        load_corpus("river-town-en")
+    with pytest.raises(ValueError, match="neither a file nor one of: river-town-en"):
+        load_corpus("nowhere")
+    path = tmp_path / "a.txt"
+    path.write_text("line\n")
+    real = builtins.__import__
+
+    def without(name, *rest, **named):
+        if name == "datasets":
+            raise ImportError(name)
+        return real(name, *rest, **named)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ImportError, match=r"llmlib\[ecosystem\]"):
+        load_corpus(path)

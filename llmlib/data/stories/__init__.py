@@ -10,6 +10,7 @@ file                                      what is in it
 :mod:`llmlib.data.stories.generate`       drawing stories; the information in them
 :mod:`llmlib.data.stories.ambiguity`      the proof that this information is exact
 :mod:`llmlib.data.stories.read`           from a text back to its record; what is wrong with it
+:mod:`llmlib.data.stories.tasks`          questions about stories, instructions to write one
 :mod:`llmlib.data.stories.describe`       the world in numbers
 ========================================  ====================================================
 """
@@ -17,14 +18,20 @@ file                                      what is in it
 from .generate import generate_stories
 from .read import check_story, continuation_errors, log_probability, read_story
 from .record import Story, StoryRecord, split_of
+from .tasks import Instruction, Question, instruction_errors, instructions, questions
 
 __all__ = [
+    "Instruction",
+    "Question",
     "Story",
     "StoryRecord",
     "check_story",
     "continuation_errors",
     "generate_stories",
+    "instruction_errors",
+    "instructions",
     "log_probability",
+    "questions",
     "read_story",
     "split_of",
 ]

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
-__all__ = ["FACTS", "SPLITS", "Story", "StoryRecord", "split_of"]
+from .notation import Ending, Slot, parse_line
+from .plots import plots
+from .vocabulary import fillers
+
+__all__ = ["FACTS", "SPLITS", "Story", "StoryRecord", "fill", "split_of"]
 
 SPLITS = ("train", "validation", "test")
 
@@ -18,10 +23,14 @@ class StoryRecord:
 
     Examples
     --------
-    >>> from llmlib.data.stories import generate_stories
-    >>> record = next(generate_stories(1, seed=4)).record
-    >>> record.hero in record.who, record.plot == "" , record.helper in record.who
-    (True, False, ...)
+    >>> record = StoryRecord(
+    ...     plot="the race", ending="slow", animal="fox", second_animal="owl", food="jam",
+    ...     place="mill", second_place="well",
+    ... )
+    >>> record.who, record.what, record.where, record.colours
+    (('fox', 'owl'), ('jam',), ('mill', 'well'), ())
+    >>> record.happened
+    'The owl won the race because the fox stopped.'
     """
 
     plot: str  # which schema
@@ -76,6 +85,59 @@ class StoryRecord:
         """The colours of the story."""
         return self._some("colour", "second_colour")
 
+    @property
+    def happened(self) -> str:
+        """What happened, in one English sentence."""
+        sentence = fill(self._ending.happened, self)
+        return sentence[0].upper() + sentence[1:]
+
+    @property
+    def right(self) -> str | None:
+        """Who was right, where somebody was."""
+        return None if self._ending.right is None else named(self._ending.right, self)
+
+    @property
+    def wrong(self) -> str | None:
+        """Who was wrong or did wrong, where somebody did."""
+        return None if self._ending.wrong is None else named(self._ending.wrong, self)
+
+    @property
+    def _ending(self) -> Ending:
+        return next(p for p in plots() if p.name == self.plot).endings[self.ending]
+
+
+def named(fact: str, record: StoryRecord) -> str:
+    """Return how a story speaks of somebody.
+
+    Examples
+    --------
+    >>> record = StoryRecord(plot="the race", ending="slow", hero="Tom", kin="aunt", animal="fox")
+    >>> [named(fact, record) for fact in ("hero", "kin", "animal")]
+    ['Tom', "Tom's aunt", 'the fox']
+    """
+    value = getattr(record, fact)
+    if fact in ("hero", "friend"):
+        return value
+    return f"{record.hero}'s {value}" if fact == "kin" else f"the {value}"
+
+
+def fill(template: str, record: StoryRecord) -> str:
+    """Write the facts of a record into an English template.
+
+    Examples
+    --------
+    >>> fill("{hero} lost {hero.her} cap.", StoryRecord(plot="the lost thing", ending="home",
+    ...      hero="Tom"))
+    'Tom lost his cap.'
+    """
+    kinds = next(p for p in plots() if p.name == record.plot).slots
+    written = []
+    for piece in parse_line(template, {}):
+        if isinstance(piece, Slot):
+            piece = fillers(kinds[piece.name])[getattr(record, piece.name)]["en"][piece.form]
+        written.append(piece)
+    return "".join(written)
+
 
 #: Names of the facts of a record, in the order in which they are drawn and hashed.
 FACTS = tuple(field.name for field in fields(StoryRecord))[2:]
@@ -104,7 +166,7 @@ def split_of(record: StoryRecord) -> str:
     return split_of_facts(record.plot, record.facts.values())
 
 
-def split_of_facts(plot: str, facts) -> str:
+def split_of_facts(plot: str, facts: Iterable[str]) -> str:
     """Return the split of a plot and its facts in the order of :data:`FACTS`."""
     key = "/".join((plot, *facts)).encode()
     bucket = hashlib.blake2b(key, digest_size=1).digest()[0] & 15

@@ -1,0 +1,134 @@
+"""Tasks made from stories, each with an answer that a program can check.
+
+A task belongs to the split of its story: generate the stories of one split, and make the tasks of
+these. Questions come from the plot; instructions name facts of the record that the story must
+then have.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from .plots import plots
+from .read import check_story, read_story
+from .record import Story, fill
+
+__all__ = ["Instruction", "Question", "instruction_errors", "instructions", "questions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """A question about a story and its one exact answer."""
+
+    kind: str  # who, what, where, colour, number or why
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instruction:
+    """What somebody asks for, a story that does it, and what must be in every such story."""
+
+    prompt: str
+    response: str
+    wanted: tuple[str, ...]  # values of the record
+
+
+def questions(story: Story) -> list[Question]:
+    """Return all questions about a story.
+
+    Examples
+    --------
+    >>> from llmlib.data.stories import generate_stories
+    >>> found = questions(next(generate_stories(1, seed=1)))
+    >>> {"who", "where", "why"} <= {question.kind for question in found}
+    True
+    >>> found[0].question, found[0].answer
+    ('Who found the map?', 'Polly')
+    """
+    record = story.record
+    plot = next(plot for plot in plots() if plot.name == record.plot)
+    found = [
+        Question(kind=kind, question=fill(question, record), answer=fill(answer, record))
+        for kind, ending, question, answer in plot.questions
+        if ending in (None, record.ending)
+    ]
+    for adjective, who in (("right", record.right), ("wrong", record.wrong)):
+        asked = f"Who was {adjective}?"
+        if who and asked not in {question.question for question in found}:
+            found.append(Question(kind="who", question=asked, answer=who))
+    return found
+
+
+#: How an instruction speaks of a fact.
+PHRASES = {
+    "hero": "{}",
+    "friend": "{}",
+    "helper": "the {}",
+    "animal": "a {}",
+    "second_animal": "a {}",
+    "pet": "a {}",
+    "thing": "a {}",
+    "second_thing": "a {}",
+    "flower": "a {}",
+    "food": "some {}",
+    "crop": "some {}",
+    "colour": "something {}",
+    "place": "the {}",
+    "second_place": "the {}",
+}
+PROMPTS = {
+    1: ("Write a story with {}.", "Tell me a story about {}."),
+    2: ("Write a story with {} and {}.", "Tell me a story about {} and {}."),
+    3: ("Write a story with {}, {} and {}.", "Tell me a story about {}, {} and {}."),
+}
+
+
+def instructions(story: Story) -> list[Instruction]:
+    """Return three instructions that a story follows, naming one, two and three of its facts.
+
+    Which facts and words are drawn depends on the text of the story alone.
+
+    Examples
+    --------
+    >>> from llmlib.data.stories import generate_stories
+    >>> story = next(generate_stories(1, seed=1))
+    >>> instructions(story)[1].prompt
+    'Tell me a story about Polly and the mill.'
+    """
+    rng = random.Random(story.text)
+    facts = {name: value for name, value in story.record.facts.items() if name in PHRASES}
+    found = []
+    for size, prompts in PROMPTS.items():
+        chosen = rng.sample(sorted(facts), size)
+        phrases = []
+        for name in chosen:
+            phrase = PHRASES[name].format(facts[name])
+            phrases.append("an" + phrase[1:] if phrase[:3] in ("a o", "a a", "a e") else phrase)
+        found.append(
+            Instruction(
+                prompt=rng.choice(prompts).format(*phrases),
+                response=story.text,
+                wanted=tuple(facts[name] for name in chosen),
+            )
+        )
+    return found
+
+
+def instruction_errors(instruction: Instruction, text: str) -> list[str]:
+    """List where an answer is not a story of the world, or lacks what was asked for.
+
+    Examples
+    --------
+    >>> from llmlib.data.stories import generate_stories
+    >>> one, other = generate_stories(2, seed=1)
+    >>> instruction_errors(instructions(one)[2], one.text)
+    []
+    >>> instruction_errors(instructions(one)[2], other.text)
+    ["no 'mill' in the story", "no 'river' in the story"]
+    """
+    if errors := check_story(text):
+        return errors
+    has = set(read_story(text.strip()).record.facts.values())
+    return [f"no {value!r} in the story" for value in instruction.wanted if value not in has]
