@@ -24,7 +24,6 @@ PARTS = (
     "blocks",
     "encoder_decoder",
     "gpt",
-    "bert",
     "llama",
     "decoding",
 )
