@@ -103,12 +103,9 @@ def test_options_are_drawn_as_often_as_the_notation_says():
     assert len(heroes) == 40
     assert all(abs(count - mean) < 5 * math.sqrt(mean) for count in heroes.values())
     said = collections.Counter(
-        word
-        for s in told
-        for word in ("answered", "replied", "whispered")
-        if f'" {word} ' in s.text
+        word for s in told for word in ("answered", "replied") if f'" {word} ' in s.text
     )
-    assert max(said.values()) < 1.1 * min(said.values())
+    assert abs(said["answered"] - said["replied"]) < 5 * math.sqrt(sum(said.values()))
 
 
 def test_probabilities_of_every_line_sum_to_one():

@@ -94,8 +94,9 @@ def instructions(story: Story) -> list[Instruction]:
     --------
     >>> from llmlib.data.stories import generate_stories
     >>> story = next(generate_stories(1, seed=1))
-    >>> instructions(story)[1].prompt
-    'Tell me a story about Polly and the mill.'
+    >>> task = instructions(story)[1]
+    >>> task.prompt, task.wanted
+    ('Write a story with the river and Polly.', ('river', 'Polly'))
     """
     rng = random.Random(story.text)
     facts = {name: value for name, value in story.record.facts.items() if name in PHRASES}
@@ -126,7 +127,7 @@ def instruction_errors(instruction: Instruction, text: str) -> list[str]:
     >>> instruction_errors(instructions(one)[2], one.text)
     []
     >>> instruction_errors(instructions(one)[2], other.text)
-    ["no 'mill' in the story", "no 'river' in the story"]
+    ["no 'river' in the story", "no 'mill' in the story", "no 'Polly' in the story"]
     """
     if errors := check_story(text):
         return errors
