@@ -13,6 +13,7 @@ file                            what is in it
 :mod:`llmlib.data.tool_calls`   questions, the calls that answer them, answers
 :mod:`llmlib.data.copying`      random segments written twice
 :mod:`llmlib.data.minhash`      near-duplicates
+:mod:`llmlib.data.packing`      documents of different lengths into rows and batches
 ==============================  ==============================================================
 """
 
