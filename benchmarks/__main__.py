@@ -1,4 +1,7 @@
-"""Run every benchmark, one after the other: `make bench`."""
+"""Run every benchmark of speed, one after the other: `make bench`.
+
+`benchmarks.translation` measures quality instead and takes most of an hour: it is run by itself.
+"""
 
 import runpy
 
