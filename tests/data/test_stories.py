@@ -145,6 +145,51 @@ def test_a_split_is_a_function_of_the_record_alone():
     assert not facts["validation"] & facts["test"]
 
 
+@pytest.mark.parametrize(
+    ("split", "facts"),
+    [
+        (
+            "train",
+            {
+                "plot": "the old map",
+                "hero": "Polly",
+                "kin": "mother",
+                "thing": "coin",
+                "colour": "purple",
+                "place": "mill",
+                "second_place": "river",
+            },
+        ),
+        (
+            "validation",
+            {
+                "plot": "the quarrel",
+                "hero": "Max",
+                "friend": "Jack",
+                "helper": "miller",
+                "thing": "hoop",
+                "colour": "black",
+            },
+        ),
+        (
+            "test",
+            {
+                "plot": "the birthday gift",
+                "hero": "Ivy",
+                "friend": "Wendy",
+                "helper": "shepherd",
+                "thing": "train",
+                "second_thing": "spoon",
+                "colour": "grey",
+            },
+        ),
+    ],
+)
+def test_the_split_never_changes(split, facts):
+    """A checkpoint that ships was trained on this split: another hash would leak."""
+    assert split_of(StoryRecord(ending="any", **facts)) == split
+
+
 def test_the_splits_have_the_sizes_that_are_claimed():
     counted = collections.Counter()
     for number in range(20_000):
