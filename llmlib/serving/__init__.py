@@ -1,0 +1,29 @@
+"""Floor 4: answering many people at once.
+
+================================  ======================================================
+file                              what is in it
+================================  ======================================================
+:mod:`llmlib.serving.blocks`      blocks of memory: who holds them, what stands in them
+:mod:`llmlib.serving.paged`       the paged key-value cache
+:mod:`llmlib.serving.scheduler`   who runs, who waits, who has to go back
+:mod:`llmlib.serving.engine`      a model that serves: continuous batching
+================================  ======================================================
+"""
+
+from llmlib.serving.blocks import BlockPool, OutOfBlocks
+from llmlib.serving.engine import Engine, Step
+from llmlib.serving.paged import BlockTable, PagedBatch, PagedCache
+from llmlib.serving.scheduler import Scheduler, Sequence, best_token
+
+__all__ = [
+    "BlockPool",
+    "BlockTable",
+    "Engine",
+    "OutOfBlocks",
+    "PagedBatch",
+    "PagedCache",
+    "Scheduler",
+    "Sequence",
+    "Step",
+    "best_token",
+]
