@@ -6,22 +6,33 @@ be made at any time, and no story comes twice but by chance.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 import torch
 
+from llmlib.data import (
+    ArithmeticProblem,
+    arithmetic_problems,
+    copy_segments,
+    generate_stories,
+    make_island,
+)
+from llmlib.data.island import IslandQuestion
 from llmlib.data.packing import fill_rows, pack_documents
-from llmlib.data.stories import generate_stories
+from llmlib.data.stories import Question, questions
 from llmlib.tokenizers import Tokenizer
 from llmlib.training import Batch
 
-__all__ = ["END", "KINDS", "Document", "DocumentBatches"]
+__all__ = ["END", "KINDS", "SPECIAL_TOKENS", "Document", "DocumentBatches"]
 
 #: Begins and ends every document.
 END = "<|end|>"
+#: All special tokens: the later stages of the companion speak in turns.
+SPECIAL_TOKENS = (END, "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>")
 IGNORED = -100
 
 
@@ -41,27 +52,85 @@ class Document:
     learned_from: int = 1
 
 
-def stories(tokenizer: Tokenizer, rng: np.random.Generator, split: str) -> Iterator[Document]:
+def _stories(tokenizer: Tokenizer, seed: int, split: str) -> Iterator[Document]:
     """Stories, whole."""
-    end = tokenizer.special_tokens[END]
-    for story in generate_stories(2**31, seed=int(rng.integers(2**62)), split=split):
-        yield Document([end, *tokenizer.encode(story.text), end])
+    for story in generate_stories(None, seed=seed, split=split):
+        yield _document(tokenizer, story.text)
 
 
-def copying(tokenizer: Tokenizer, rng: np.random.Generator, split: str) -> Iterator[Document]:
+def _questions(tokenizer: Tokenizer, seed: int, split: str) -> Iterator[Document]:
+    """Stories with questions about them."""
+    rng = random.Random(seed)
+    for story in generate_stories(None, seed=seed, split=split):
+        asked = questions(story)
+        chosen = rng.sample(asked, min(3, len(asked)))
+        yield _document(tokenizer, story.text.strip(), _answered(chosen))
+
+
+def _articles(tokenizer: Tokenizer, seed: int, split: str) -> Iterator[Document]:
+    """Articles on islands that exist once, and questions; the names cannot be known, only found.
+
+    Only questions and answers are learned.
+    """
+    rng = random.Random(seed)
+    while True:
+        island = make_island(seed=rng.getrandbits(48), split=split)
+        about: dict[str, list[IslandQuestion]] = {}
+        for question in island.questions():
+            about.setdefault(question.article, []).append(question)
+        articles = list(island.articles)
+        rng.shuffle(articles)
+        for first, second in zip(articles[::2], articles[1::2], strict=False):
+            shown = [first, second][: rng.randint(1, 2)]
+            text = " ".join(article.text for article in shown)
+            asked = [question for article in shown for question in about[article.title]]
+            chosen = _answered(rng.sample(asked, min(3, len(asked))))
+            yield _document(tokenizer, text, chosen, learn_first=False)
+
+
+def _arithmetic(tokenizer: Tokenizer, seed: int, split: str) -> Iterator[Document]:
+    """Sums, three to a document."""
+    rng = random.Random(seed)
+    while True:
+        problems = arithmetic_problems(3, seed=rng.getrandbits(48), split=split)
+        yield _document(tokenizer, _answered(problems).lstrip())
+
+
+def _copying(tokenizer: Tokenizer, seed: int, split: str) -> Iterator[Document]:
     """Random tokens written twice; the second time is learned.
 
     Nothing but looking back predicts the second time, so this makes the model learn to look back.
     """
+    special = tokenizer.special_tokens
+    end, size = special[END], tokenizer.vocab_size
+    segments = copy_segments(
+        None, vocab_size=size, leave_out=set(special.values()), seed=seed, split=split
+    )
+    for segment in segments:
+        yield Document([end, *segment.ids, end], learned_from=1 + segment.learned_from)
+
+
+def _answered(asked: Iterable[Question | IslandQuestion | ArithmeticProblem]) -> str:
+    """Questions with their answers, a line each."""
+    return "".join(f"\nQuestion: {each.question}\nAnswer: {each.answer}" for each in asked)
+
+
+def _document(
+    tokenizer: Tokenizer, first: str, then: str = "", *, learn_first: bool = True
+) -> Document:
     end = tokenizer.special_tokens[END]
-    while True:
-        segment = rng.integers(tokenizer.vocab_size, size=rng.integers(8, 64)).tolist()
-        segment = [token for token in segment if token != end]
-        yield Document([end, *segment, *segment, end], learned_from=1 + len(segment))
+    given, asked = tokenizer.encode(first), tokenizer.encode(then)
+    return Document([end, *given, *asked, end], learned_from=1 if learn_first else 1 + len(given))
 
 
 #: Kind of document -> who makes it.
-KINDS = {"stories": stories, "copying": copying}
+KINDS = {
+    "stories": _stories,
+    "questions": _questions,
+    "articles": _articles,
+    "arithmetic": _arithmetic,
+    "copying": _copying,
+}
 
 
 class DocumentBatches:
@@ -115,9 +184,7 @@ class DocumentBatches:
         kinds = rng.choice(list(self.mixture), size=self.number, p=list(self.mixture.values()))
         drawn = {}
         for kind in self.mixture:
-            source = KINDS[kind](
-                self.tokenizer, np.random.default_rng(rng.integers(2**62)), self.split
-            )
+            source = KINDS[kind](self.tokenizer, int(rng.integers(2**62)), self.split)
             drawn[kind] = list(islice(source, int((kinds == kind).sum())))
         return drawn
 

@@ -27,7 +27,7 @@ class Recipe:
     seed : int
         Of the initial weights and of the data.
     tokenizer : dict
-        ``vocab_size``, and from how many ``stories`` it is learned.
+        ``vocab_size``, and from how many ``documents`` it is learned.
     model : dict
         Arguments of :class:`~llmlib.models.LlamaConfig`; the vocabulary is the tokenizer's.
     data : dict

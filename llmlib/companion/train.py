@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from itertools import chain
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from llmlib.companion.documents import END, DocumentBatches
+from llmlib.companion.documents import END, SPECIAL_TOKENS, DocumentBatches
 from llmlib.companion.recipe import Recipe, read_recipe, recipe_file
-from llmlib.data.stories import generate_stories
+from llmlib.data import generate_stories, make_island
 from llmlib.generation import generate
 from llmlib.interop import save_pretrained
 from llmlib.models import Llama
@@ -21,10 +22,22 @@ __all__ = ["continue_story", "make_tokenizer", "make_trainer", "stories_of_train
 
 
 def make_tokenizer(recipe: Recipe) -> BPETokenizer:
-    """Learn the tokenizer of a recipe, always the same."""
-    count, seed = recipe.tokenizer["stories"], recipe.seed
-    texts = (story.text for story in generate_stories(count, seed=seed, split="train"))
-    return BPETokenizer.train(texts, recipe.tokenizer["vocab_size"], special_tokens=[END])
+    """Learn the tokenizer of a recipe from texts like those it will read, always the same.
+
+    Digits are tokens of their own: a sum of digits can be learned, one of hundreds cannot.
+    """
+    seed, documents = recipe.seed, recipe.tokenizer["documents"]
+    island = (
+        article.text
+        for number in range(documents // 1000)
+        for article in make_island(seed=number + seed, split="train").articles
+    )
+    texts = chain(
+        (story.text for story in generate_stories(documents, seed=seed, split="train")), island
+    )
+    return BPETokenizer.train(
+        texts, recipe.tokenizer["vocab_size"], special_tokens=SPECIAL_TOKENS, pattern="qwen2"
+    )
 
 
 def make_trainer(

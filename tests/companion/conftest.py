@@ -10,7 +10,7 @@ stage = "tiny"
 seed = 0
 [tokenizer]
 vocab_size = 512
-stories = 200
+documents = 1000
 [model]
 context_length = 384
 dim = 32

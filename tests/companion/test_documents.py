@@ -1,10 +1,12 @@
 """What the companion reads: packed, complete, the same for the same number."""
 
+import re
+
 import pytest
 import torch
 
 from llmlib.companion.documents import END, DocumentBatches
-from llmlib.data.stories import read_story, split_of
+from llmlib.data.stories import questions, read_story, split_of
 
 HALF = {"stories": 0.5, "copying": 0.5}
 
@@ -80,8 +82,54 @@ def test_splits_do_not_meet(tokenizer):
 
 @pytest.mark.parametrize(
     ("mixture", "named"),
-    [({"poems": 1.0}, r"\['poems'\].*\['copying', 'stories'\]"), ({"stories": 0.7}, "sum to 0.7")],
+    [
+        ({"poems": 1.0}, r"\['poems'\].*'copying', 'questions', 'stories'"),
+        ({"stories": 0.7}, "sum to 0.7"),
+    ],
 )
 def test_mixtures_that_cannot_be(tokenizer, mixture, named):
     with pytest.raises(ValueError, match=named):
         make(tokenizer, mixture)
+
+
+def drawn(tokenizer, kind):
+    source = make(tokenizer, {kind: 1.0}, split="test")
+    for document in source.documents(0)[kind]:
+        given, learned = (
+            tokenizer.decode(part)
+            for part in (
+                document.ids[1 : document.learned_from],
+                document.ids[document.learned_from : -1],
+            )
+        )
+        yield given, learned
+
+
+def asked(text):
+    lines = text.split("\n")
+    questions = [line.removeprefix("Question: ") for line in lines[-6::2]]
+    answers = [line.removeprefix("Answer: ") for line in lines[-5::2]]
+    assert all(line.startswith("Answer: ") for line in lines[-5::2])
+    return list(zip(questions, answers, strict=True))
+
+
+def test_questions_are_those_of_the_story(tokenizer):
+    for given, learned in drawn(tokenizer, "questions"):
+        assert given == ""
+        story = read_story(learned.split("\n")[0])
+        known = {(each.question, each.answer) for each in questions(story)}
+        assert set(asked(learned)) <= known
+
+
+def test_answers_about_an_island_stand_in_its_articles(tokenizer):
+    for given, learned in drawn(tokenizer, "articles"):
+        assert learned.startswith("\nQuestion: ")
+        assert all(answer in given for _, answer in asked(learned))
+
+
+def test_sums_are_right(tokenizer):
+    for given, learned in drawn(tokenizer, "arithmetic"):
+        assert given == ""
+        for question, answer in asked(learned):
+            a, b = (int(number) for number in re.findall(r"\d+", question))
+            assert int(answer) in (a + b, abs(a - b), a * b)
