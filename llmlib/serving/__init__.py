@@ -10,7 +10,7 @@ file                              what is in it
 ================================  ======================================================
 """
 
-from llmlib.serving.blocks import BlockPool, OutOfBlocks
+from llmlib.serving.blocks import BlockPool, OutOfBlocksError
 from llmlib.serving.engine import Engine, Step
 from llmlib.serving.paged import BlockTable, PagedBatch, PagedCache
 from llmlib.serving.scheduler import Scheduler, Sequence, best_token
@@ -19,7 +19,7 @@ __all__ = [
     "BlockPool",
     "BlockTable",
     "Engine",
-    "OutOfBlocks",
+    "OutOfBlocksError",
     "PagedBatch",
     "PagedCache",
     "Scheduler",

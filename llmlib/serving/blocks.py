@@ -29,10 +29,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["BlockPool", "OutOfBlocks"]
+__all__ = ["BlockPool", "OutOfBlocksError"]
 
 
-class OutOfBlocks(RuntimeError):
+class OutOfBlocksError(RuntimeError):
     """No block is free: something has to wait or to go."""
 
 
@@ -92,11 +92,11 @@ class BlockPool:
 
         Raises
         ------
-        OutOfBlocks
+        OutOfBlocksError
             None is free.
         """
         if not self.free:
-            raise OutOfBlocks(
+            raise OutOfBlocksError(
                 f"all {self.num_blocks} blocks are held: let a sequence wait or give one back"
             )
         block = next(iter(self.free))

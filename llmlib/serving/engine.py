@@ -2,7 +2,7 @@
 
 One step is one token for every running sequence:
 
-1. running sequences get a slot for their next token; the youngest are pre-empted if need be;
+1. running sequences get a slot for their next token; the youngest are preempted if need be;
 2. those that wait begin while there are seats and blocks, each with one pass over its text
    (prefill), which gives its first token;
 3. all others get their next token from one pass over the batch (decode);

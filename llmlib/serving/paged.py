@@ -38,7 +38,7 @@ import torch
 from torch import Tensor
 
 from llmlib.models import CausalLanguageModel
-from llmlib.serving.blocks import BlockPool, OutOfBlocks
+from llmlib.serving.blocks import BlockPool, OutOfBlocksError
 
 __all__ = ["BlockTable", "PagedBatch", "PagedCache"]
 
@@ -123,7 +123,7 @@ class PagedCache:
 
         Raises
         ------
-        OutOfBlocks
+        OutOfBlocksError
             There are not enough free blocks. Then nothing has changed.
         """
         first = table.length // self.block_size  # the first block that is written to
@@ -135,7 +135,7 @@ class PagedCache:
         missing = self.pool.blocks_for(table.length + new) - len(table.blocks)
         wanted = len(shared) + max(missing, 0)
         if wanted > self.pool.num_free:
-            raise OutOfBlocks(
+            raise OutOfBlocksError(
                 f"{wanted} blocks are needed, {self.pool.num_free} of {self.pool.num_blocks} are "
                 "free: let a sequence wait or give one back"
             )

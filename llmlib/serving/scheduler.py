@@ -11,7 +11,7 @@ code            what it is
 ``seats``       most sequences that may run at once
 ==============  =================================================================
 
-Where a running sequence needs a block and none is free, the youngest one is pre-empted: it gives
+Where a running sequence needs a block and none is free, the youngest one is preempted: it gives
 all its blocks back and waits at the front. What it wrote is kept as text, and its keys and values
 are computed again when there is room. The oldest always goes on, so everything ends at last.
 
@@ -20,7 +20,7 @@ References
 1. Yu et al., *Orca: A Distributed Serving System for Transformer-Based Generative Models*, 2022,
    OSDI (scheduling by iteration).
 2. Kwon et al., *Efficient Memory Management for Large Language Model Serving with
-   PagedAttention*, 2023, arXiv:2309.06180, section 4.5 (pre-emption, recomputation).
+   PagedAttention*, 2023, arXiv:2309.06180, section 4.5 (preemption, recomputation).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from llmlib.serving.blocks import OutOfBlocks
+from llmlib.serving.blocks import OutOfBlocksError
 from llmlib.serving.paged import BlockTable, PagedCache
 
 __all__ = ["Scheduler", "Sequence", "best_token"]
@@ -138,7 +138,7 @@ class Scheduler:
         Returns
         -------
         list of Sequence
-            Those that were pre-empted for it.
+            Those that were preempted for it.
         """
         victims = []
         place = 0
@@ -146,7 +146,7 @@ class Scheduler:
             try:
                 self.cache.reserve(self.running[place].table, 1)
                 place += 1
-            except OutOfBlocks:
+            except OutOfBlocksError:
                 victims.append(self._preempt_youngest())
         return victims
 
@@ -162,7 +162,7 @@ class Scheduler:
         table = self.cache.find(tokens)
         try:
             self.cache.reserve(table, len(tokens) - table.length)
-        except OutOfBlocks:
+        except OutOfBlocksError:
             self.cache.release(table)
             return None
         sequence.table, sequence.shared = table, table.length

@@ -1,4 +1,4 @@
-"""What the pool of blocks promises: nothing lost, nothing held twice, nothing found that is gone."""
+"""What the pool promises: no block lost, none held twice, none found that is gone."""
 
 from collections import Counter
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmlib.serving import BlockPool, OutOfBlocks
+from llmlib.serving import BlockPool, OutOfBlocksError
 
 
 def check(pool, held):
@@ -18,7 +18,9 @@ def check(pool, held):
     assert pool.text_of == {block: text for text, block in pool.found.items()}
 
 
-@given(st.lists(st.tuples(st.sampled_from("take share give remember".split()), st.integers(0, 50))))
+@given(
+    st.lists(st.tuples(st.sampled_from(["take", "share", "give", "remember"]), st.integers(0, 50)))
+)
 def test_counts_agree_with_who_holds_what(actions):
     pool, held, texts = BlockPool(5, 2), [], {}
     for number, (action, draw) in enumerate(actions):
@@ -26,7 +28,7 @@ def test_counts_agree_with_who_holds_what(actions):
             held.append(pool.take())
             texts.pop(held[-1], None)
         elif action == "take":
-            with pytest.raises(OutOfBlocks, match="all 5 blocks"):
+            with pytest.raises(OutOfBlocksError, match="all 5 blocks"):
                 pool.take()
         elif held:
             block = held[draw % len(held)]
@@ -67,7 +69,7 @@ def test_a_free_block_that_is_found_can_be_held_again():
     pool.give_back(0)
     pool.share(0)
     assert pool.take() == 1
-    with pytest.raises(OutOfBlocks):
+    with pytest.raises(OutOfBlocksError):
         pool.take()
 
 

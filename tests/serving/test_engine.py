@@ -105,11 +105,11 @@ def test_a_prompt_with_a_known_beginning_is_not_read_again():
     step = engine.step()
     assert (step.prefilled, step.shared) == (19 + (18 - 16) + (20 - 16), 32)
     assert step.used_blocks == 4 + 3
-    later = engine.submit(system + [7], max_new_tokens=4)
+    later = engine.submit([*system, 7], max_new_tokens=4)
     engine.run()
     assert later.shared == 16
     assert later.tokens == alone(model, later)
-    again = engine.submit(system + [8], max_new_tokens=4)  # nobody holds the blocks any more
+    again = engine.submit([*system, 8], max_new_tokens=4)  # nobody holds the blocks any more
     engine.run()
     assert again.shared == 16
     assert again.tokens == alone(model, again)

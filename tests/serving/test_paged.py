@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from llmlib.serving import OutOfBlocks, PagedCache
+from llmlib.serving import OutOfBlocksError, PagedCache
 from tests.serving.tiny_models import MODELS, V, build
 
 every_model = pytest.mark.parametrize("name", sorted(MODELS))
@@ -94,7 +94,7 @@ def test_a_reservation_that_fails_changes_nothing():
     cache.written(one, text(6))
     other = cache.fork(one)
     blocks, holders = list(other.blocks), list(cache.pool.holders)
-    with pytest.raises(OutOfBlocks, match="2 blocks are needed, 1 of 3 are free"):
+    with pytest.raises(OutOfBlocksError, match="2 blocks are needed, 1 of 3 are free"):
         cache.reserve(other, 3)  # a copy and a new one
     assert (other.blocks, cache.pool.holders) == (blocks, holders)
 
