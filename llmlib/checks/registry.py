@@ -24,6 +24,7 @@ PARTS = (
     "blocks",
     "encoder_decoder",
     "gpt",
+    "bert",
     "llama",
     "decoding",
 )
