@@ -174,6 +174,7 @@ def _onednn_pays(x: Tensor, weight: Tensor) -> bool:
         and x.shape[-1] == width  # otherwise F.linear words the error
         and x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
+        and type(x) is Tensor  # a tensor of many devices brings its own products
         and _onednn_built()
         # Autocast and the compiler know F.linear and bring their own kernels.
         and not torch.is_autocast_enabled("cpu")

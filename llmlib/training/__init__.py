@@ -13,6 +13,8 @@ file                                what is in it
 :mod:`llmlib.training.loss`         cross-entropy that can ignore and weigh targets
 :mod:`llmlib.training.checkpoint`   checkpoints that a crash cannot spoil
 :mod:`llmlib.training.history`      what a run wrote down
+:mod:`llmlib.training.launch`       several processes from a notebook cell
+:mod:`llmlib.training.parallel`     one run on several processes
 ==================================  =========================================================
 """
 
@@ -27,9 +29,18 @@ from llmlib.training.config import TrainConfig
 from llmlib.training.gradients import checkpoint_activations, clip_grad_norm
 from llmlib.training.guards import DivergenceError
 from llmlib.training.history import CSVLog, History, TensorBoardLog
+from llmlib.training.launch import RankError, run_ranks
 from llmlib.training.loss import cross_entropy
 from llmlib.training.optimizer import AdamW, parameter_groups
+from llmlib.training.parallel import (
+    DataParallel,
+    OneProcess,
+    ShardedDataParallel,
+    parallel_from_environment,
+)
 from llmlib.training.schedule import cosine_schedule
+from llmlib.training.sharded_checkpoint import read_shards, write_shards
+from llmlib.training.tensor_parallel import split_layers, split_plan
 from llmlib.training.trainer import Log, Trainer
 
 __all__ = [
@@ -38,9 +49,13 @@ __all__ = [
     "BatchSource",
     "CSVLog",
     "CheckpointError",
+    "DataParallel",
     "DivergenceError",
     "History",
     "Log",
+    "OneProcess",
+    "RankError",
+    "ShardedDataParallel",
     "TensorBoardLog",
     "TokenBatches",
     "TrainConfig",
@@ -50,7 +65,13 @@ __all__ = [
     "cosine_schedule",
     "cross_entropy",
     "latest_checkpoint",
+    "parallel_from_environment",
     "parameter_groups",
     "read_checkpoint",
+    "read_shards",
+    "run_ranks",
+    "split_layers",
+    "split_plan",
     "write_checkpoint",
+    "write_shards",
 ]

@@ -15,10 +15,14 @@ code           symbol        shape
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from contextlib import nullcontext
 
-__all__ = ["cross_entropy"]
+import torch
+from torch import Tensor, nn
+
+from llmlib.training.batches import Batch
+
+__all__ = ["BatchLoss", "cross_entropy"]
 
 
 def cross_entropy(
@@ -67,3 +71,46 @@ def cross_entropy(
     losses = torch.logsumexp(logits, dim=-1) - right[..., 0]  # (...,)
     total = counted.sum()
     return (losses * counted).sum() / total.where(total > 0, 1)
+
+
+class BatchLoss(nn.Module):
+    """Mean loss of a batch, as a module: what trains on many devices watches ``forward``.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Has ``loss(ids, targets, mask)``.
+    precision : str
+        As in :class:`~llmlib.training.TrainConfig`.
+
+    Examples
+    --------
+    >>> from llmlib.models import GPT, GPTConfig
+    >>> sizes = {"vocab_size": 8, "context_length": 4, "dim": 16, "num_layers": 1, "num_heads": 2}
+    >>> ids = torch.tensor([[1, 2, 3]])
+    >>> BatchLoss(GPT(GPTConfig(**sizes)))(Batch(ids=ids, targets=ids + 1)).shape
+    torch.Size([])
+    """
+
+    def __init__(self, model: nn.Module, precision: str = "float32") -> None:
+        super().__init__()
+        self.model, self.precision = model, precision
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Mean loss, in nats per token."""
+        with self._autocast(batch.ids.device.type):
+            # Only models that read left to right know documents.
+            options = {} if batch.documents is None else {"documents": batch.documents}
+            if batch.weights is None:
+                return self.model.loss(batch.ids, batch.targets, batch.mask, **options)
+            logits = self.model(batch.ids, batch.mask, **options).float()  # (B, T, V)
+        return cross_entropy(logits, batch.targets, weights=batch.weights)
+
+    def _autocast(self, kind: str):
+        precision = self.precision
+        if precision == "auto":
+            has_it = kind == "cuda" and torch.cuda.is_bf16_supported()
+            precision = "bfloat16" if has_it else "float32"
+        if precision == "float32":
+            return nullcontext()
+        return torch.autocast(kind, dtype=torch.bfloat16)

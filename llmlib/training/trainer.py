@@ -9,7 +9,6 @@ stops a run that diverges, what is written so that a killed run goes on where it
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,7 +20,7 @@ from tqdm import tqdm
 from llmlib.training.batches import Batch, BatchSource, TokenBatches
 from llmlib.training.checkpoint import read_checkpoint, write_checkpoint
 from llmlib.training.config import TrainConfig
-from llmlib.training.gradients import checkpoint_activations, clip_grad_norm
+from llmlib.training.gradients import checkpoint_activations
 from llmlib.training.guards import (
     DivergenceError,
     check_batch,
@@ -29,8 +28,10 @@ from llmlib.training.guards import (
     check_same_run,
 )
 from llmlib.training.history import History
-from llmlib.training.loss import cross_entropy
+from llmlib.training.loss import BatchLoss
 from llmlib.training.optimizer import AdamW, parameter_groups
+from llmlib.training.parallel import OneProcess
+from llmlib.training.random_state import random_states, set_random_states
 from llmlib.training.schedule import cosine_schedule
 
 __all__ = ["Log", "Trainer"]
@@ -68,9 +69,15 @@ class Trainer:
         Takes the model and returns a text, called every ``sample_every`` steps.
     progress : bool
         Whether to show a bar with the loss and the time left.
+    parallel : OneProcess, optional
+        The processes that share the work, for example :class:`~llmlib.training.DataParallel`. Each
+        makes the same Trainer and calls the same methods. Rank 0 writes logs and checkpoints,
+        which any number of processes can resume.
 
     Attributes
     ----------
+    loss : torch.nn.Module
+        Takes a :class:`~llmlib.training.Batch`, gives its mean loss, in nats per token.
     step : int
         Updates done.
     history : History
@@ -108,6 +115,7 @@ class Trainer:
         logs: Sequence[Log] = (),
         sample: Callable[[nn.Module], str] | None = None,
         progress: bool = False,
+        parallel: OneProcess | None = None,
     ) -> None:
         if config.save_every and folder is None:
             raise ValueError(f"save_every={config.save_every}, but there is no folder: give one")
@@ -119,8 +127,12 @@ class Trainer:
         self.train_data = self._source(train_data)
         self.eval_data = None if eval_data is None else self._source(eval_data)
         self.folder = None if folder is None else Path(folder)
-        self.logs, self.sample, self.progress = list(logs), sample, progress
+        self.parallel = OneProcess() if parallel is None else parallel
+        self._first = self.parallel.rank == 0
+        self.logs, self.sample = list(logs) if self._first else [], sample
+        self.progress = progress and self._first
         self.device = next(model.parameters()).device
+        self.loss = self.parallel.share_model(BatchLoss(model, config.precision))
         groups = parameter_groups(model, config.weight_decay)
         self.optimizer: torch.optim.Optimizer = AdamW(groups, lr=config.max_lr, betas=config.betas)
         self.step, self.history, self.samples = 0, History(), list[tuple[int, str]]()
@@ -175,14 +187,14 @@ class Trainer:
     def _update(self) -> dict[str, float]:
         """One step: gradients of all parts, clipping, update."""
         config = self.config
-        self.model.train()
+        self.loss.train()
         lr = cosine_schedule(self.step, **config.schedule)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.zero_grad(set_to_none=True)
         batch = self.train_data.batch(self.step)
         loss = self._gradients(batch)
-        norm = float(clip_grad_norm(self.model.parameters(), config.clip_norm))
+        norm = self.parallel.clip_grad_norm(self.model.parameters(), config.clip_norm)
         self._check_progress(loss, norm, lr)
         self.optimizer.step()
         tokens = self.history.rows[-1]["tokens"] if len(self.history) else 0
@@ -196,30 +208,28 @@ class Trainer:
 
     def _gradients(self, batch: Batch) -> float:
         """Add up the gradients of the parts; return the loss of the whole batch."""
-        size, parts = len(batch.ids), self.config.accumulation
-        if size % parts:
-            raise ValueError(
-                f"accumulation={parts} does not divide a batch of {size}: choose a divisor"
-            )
-        batch = batch.to(self.device)
         whole, total = batch.counted.clamp(min=1e-9), 0.0
-        for start in range(0, size, size // parts):
-            part = batch.rows(start, start + size // parts)
-            # The mean of a part, weighted with its share of what counts: the mean of the whole.
-            loss = self.loss(part) * (part.counted / whole)
-            loss.backward()
+        parts = self._parts(batch, self.config.accumulation)
+        for number, part in enumerate(parts):
+            part = part.to(self.device)
+            with self.parallel.backward(last=number + 1 == len(parts)):
+                # The mean of a part, weighted with its share of what counts in the batch of all
+                # ranks: the sum of these is the mean of the whole.
+                loss = self.loss(part) * (part.counted / whole)
+                self.parallel.summed(loss).backward()
             total += loss.item()
-        return total
+        return self.parallel.sum([total])[0]
 
-    def loss(self, batch: Batch) -> Tensor:
-        """Mean loss of a batch, in nats per token."""
-        with self._autocast():
-            # Only models that read left to right know documents.
-            options = {} if batch.documents is None else {"documents": batch.documents}
-            if batch.weights is None:
-                return self.model.loss(batch.ids, batch.targets, batch.mask, **options)
-            logits = self.model(batch.ids, batch.mask, **options).float()  # (B, T, V)
-        return cross_entropy(logits, batch.targets, weights=batch.weights)
+    def _parts(self, batch: Batch, count: int) -> list[Batch]:
+        """The rows of this rank, in equal parts."""
+        size, ranks = len(batch.ids), self.parallel.world_size
+        if size % (count * ranks):
+            raise ValueError(
+                f"accumulation={count} on {ranks} rank{'s' * (ranks > 1)} does not divide a batch "
+                f"of {size}: choose a divisor"
+            )
+        rows, first = size // (count * ranks), self.parallel.rank * count
+        return [batch.rows(rows * (first + i), rows * (first + i + 1)) for i in range(count)]
 
     def evaluate(self) -> float:
         """Mean loss over the first ``eval_batches`` of ``eval_data``, in nats per token.
@@ -228,20 +238,23 @@ class Trainer:
         """
         if self.eval_data is None:
             raise ValueError("there is no eval_data: give it to Trainer")
-        self.model.eval()
+        self.loss.eval()
         total = counted = 0.0
         with torch.no_grad():
             for number in range(self.config.eval_batches):
-                batch = self.eval_data.batch(number).to(self.device)
+                batch = self._parts(self.eval_data.batch(number), 1)[0].to(self.device)
                 share = float(batch.counted)
                 total += float(self.loss(batch)) * share
                 counted += share
+        total, counted = self.parallel.sum([total, counted])
         return total / max(counted, 1e-9)
 
     def _write_sample(self, bar: tqdm) -> None:
-        kept = torch.get_rng_state()  # a sample must not change the run
         self.model.eval()
-        text = self.sample(self.model)
+        kept = torch.get_rng_state()  # a sample must not change the run
+        torch.set_rng_state(self.parallel.from_first(kept))  # every rank writes the same text
+        with self.parallel.whole_model():
+            text = self.sample(self.model)
         torch.set_rng_state(kept)
         self.samples.append((self.step, text))
         if self.progress:
@@ -264,15 +277,6 @@ class Trainer:
     def _due(self, every: int) -> bool:
         return bool(every) and (self.step % every == 0 or self.step == self.config.steps)
 
-    def _autocast(self):
-        precision, kind = self.config.precision, self.device.type
-        if precision == "auto":
-            has_it = kind == "cuda" and torch.cuda.is_bf16_supported()
-            precision = "bfloat16" if has_it else "float32"
-        if precision == "float32":
-            return nullcontext()
-        return torch.autocast(kind, dtype=torch.bfloat16)
-
     # --- checkpoints --------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> Path:
@@ -280,23 +284,35 @@ class Trainer:
 
         A crash at any moment leaves the earlier ones whole.
         """
-        states, settings = {}, {}
+        states, whole = {}, self.parallel.gather
         for name, parameter in self.model.named_parameters():
             for key, value in self.optimizer.state.get(parameter, {}).items():
-                states[f"optimizer.{name}.{key}"] = torch.as_tensor(value)
-        states["random.cpu"] = torch.get_rng_state()
-        if self.device.type == "cuda":
-            states["random.cuda"] = torch.cuda.get_rng_state(self.device)
-        settings["config"] = self._settings
-        settings["history"], settings["samples"] = self.history.rows, self.samples
-        return write_checkpoint(
-            path,
-            self.step,
-            weights=_weights(self.model),
-            tensors=states,
-            state=settings,
-            keep=self.config.keep,
-        )
+                states[f"optimizer.{name}.{key}"] = whole(torch.as_tensor(value))
+        states |= random_states(self.parallel, self.device)
+        settings = {"config": self._settings, "history": self.history.rows}
+        settings["samples"] = self.samples
+        weights, written = self.weights(), None
+        if self._first:
+            written = write_checkpoint(
+                path,
+                self.step,
+                weights=weights,
+                tensors=states,
+                state=settings,
+                keep=self.config.keep,
+            )
+        return self.parallel.from_first(written)
+
+    def weights(self) -> dict[str, Tensor]:
+        """Weights of the model by name, whole on every rank; a tensor that has two names once."""
+        named = self.model.state_dict()
+        return {name: self.parallel.gather(named[name]) for name in self._names()}
+
+    def _names(self) -> list[str]:
+        seen: dict[int, str] = {}
+        for name, tensor in self.model.state_dict(keep_vars=True).items():
+            seen.setdefault(id(tensor), name)
+        return list(seen.values())
 
     def resume(self, path: str | Path) -> Trainer:
         """Go on from a checkpoint, or from the latest one of a folder.
@@ -322,16 +338,18 @@ class Trainer:
         """
         weights, tensors, state = read_checkpoint(path)
         check_same_run(self._settings, state["config"])
-        expected = _weights(self.model)
-        strange = sorted(set(expected) ^ set(weights)) or [
-            name for name in expected if expected[name].shape != weights[name].shape
+        expected = self.model.state_dict()
+        strange = sorted(set(self._names()) ^ set(weights)) or [
+            name for name in self._names() if expected[name].shape != weights[name].shape
         ]
         if strange:
             raise ValueError(
                 f"the checkpoint in {path} is of another model; these tensors do not match: "
                 f"{', '.join(strange[:5])}"
             )
-        self.model.load_state_dict(weights, strict=False)  # a tied matrix is stored once
+        part = self.parallel.shard
+        parts = {name: part(weight, expected[name]) for name, weight in weights.items()}
+        self.model.load_state_dict(parts, strict=False)  # a tied matrix is stored once
         for name, parameter in self.model.named_parameters():
             start = f"optimizer.{name}."
             found = {
@@ -339,11 +357,10 @@ class Trainer:
             }
             if found:
                 self.optimizer.state[parameter] = {
-                    key: t if key == "step" else t.to(parameter.device) for key, t in found.items()
+                    key: t if key == "step" else part(t.to(parameter.device), parameter)
+                    for key, t in found.items()
                 }
-        torch.set_rng_state(tensors["random.cpu"])
-        if self.device.type == "cuda" and "random.cuda" in tensors:
-            torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
+        set_random_states(tensors, self.parallel, self.device)
         self.step = state["step"]
         self.history = History(state["history"])
         self.samples = [(step, text) for step, text in state["samples"]]
@@ -358,12 +375,3 @@ class Trainer:
                 seed=self.seed,
             )
         return data
-
-
-def _weights(model: nn.Module) -> dict[str, Tensor]:
-    """State of the model, a tensor that has two names once."""
-    seen: dict[int, str] = {}
-    for name, tensor in model.state_dict(keep_vars=True).items():
-        seen.setdefault(id(tensor), name)
-    named = model.state_dict()
-    return {name: named[name] for name in seen.values()}

@@ -1,0 +1,225 @@
+"""One recipe on one process and on two: the same losses, gradients, evaluations, checkpoints."""
+
+import os
+import signal
+import sys
+import time
+
+import pytest
+import torch
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
+
+from llmlib.models import GPT, GPTConfig, Llama, LlamaConfig
+from llmlib.training import (
+    Batch,
+    CSVLog,
+    DataParallel,
+    History,
+    OneProcess,
+    RankError,
+    TrainConfig,
+    Trainer,
+    latest_checkpoint,
+    parallel_from_environment,
+    read_checkpoint,
+    run_ranks,
+)
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot fork")
+
+SIZES = {"vocab_size": 12, "context_length": 8, "dim": 16, "num_layers": 2, "num_heads": 2}
+
+
+class Uneven:
+    """Batches whose first half counts few targets and whose second half counts many."""
+
+    def __init__(self, weighted=False):
+        self.weighted = weighted
+
+    def batch(self, number):
+        generator = torch.Generator().manual_seed(number)
+        ids = torch.randint(0, 12, (8, 8), generator=generator)
+        targets = (ids * 5 + 1) % 12
+        targets[:4, 1:] = -100
+        targets[:2] = -100  # a part with nothing that counts
+        weights = torch.rand(8, 8, generator=generator) if self.weighted else None
+        return Batch(ids=ids, targets=targets, weights=weights)
+
+
+def make_trainer(parallel=None, *, tied=False, dropout=None, weighted=False, folder=None, **config):
+    torch.manual_seed(0)
+    if dropout is None:
+        model = Llama(LlamaConfig(**SIZES, tie_embeddings=tied))
+    else:
+        model = GPT(GPTConfig(**SIZES, dropout=dropout))
+    config = TrainConfig(**{"steps": 5, "max_lr": 1e-2, "clip_norm": 0.5} | config)
+    return Trainer(
+        model,
+        config,
+        Uneven(weighted),
+        Uneven(weighted),
+        parallel=parallel,
+        folder=folder,
+        logs=[CSVLog(folder / "log.csv")] if folder else [],
+        sample=lambda model: f"{model(torch.tensor([[1, 2]]))[0, -1, 0].item():.4f}",
+    )
+
+
+def on_two_ranks(engine, work, **options):
+    """What ``work`` gives for the trainer of each rank."""
+
+    def of_rank(rank, world_size):
+        with parallel_from_environment(engine) as parallel:
+            return work(make_trainer(parallel, **options))
+
+    return run_ranks(of_rank, 2)
+
+
+def same_rows(found, expected):
+    assert [set(row) for row in found] == [set(row) for row in expected]
+    for one, two in zip(found, expected, strict=True):
+        assert one == pytest.approx(two, rel=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("engine", "accumulation", "options"),
+    [
+        ("ddp", 1, {}),
+        ("ddp", 4, {"weighted": True}),
+        ("fsdp", 1, {"weighted": True}),
+        ("fsdp", 2, {"tied": True, "recompute": True}),
+    ],
+)
+def test_two_ranks_train_as_one_process(engine, accumulation, options):
+    def train(run):
+        run.fit()
+        return run.history.rows, run.weights(), run.samples
+
+    watched = options | {"eval_every": 2, "eval_batches": 2, "sample_every": 2}
+    rows, weights, samples = train(make_trainer(**watched))
+    assert rows[0]["grad_norm"] > 0.5  # clipping is part of what is compared
+    first, second = on_two_ranks(engine, train, accumulation=accumulation, **watched)
+    assert first[0] == second[0]
+    same_rows(first[0], rows)
+    torch.testing.assert_close(first[1], weights)
+    assert [(step, pytest.approx(float(text), abs=2e-4)) for step, text in samples] == [
+        (step, float(text)) for step, text in first[2]
+    ]
+    assert second[2] == first[2]
+
+
+def test_sharded_ranks_hold_half_of_everything():
+    def held(run):
+        run.fit(until=1)
+        states = run.optimizer.state.values()
+        return [
+            sum(p.to_local().numel() for p in run.model.parameters()),
+            *(sum(s[key].to_local().numel() for s in states) for key in ("exp_avg", "exp_avg_sq")),
+        ]
+
+    whole = sum(p.numel() for p in make_trainer().model.parameters())
+    assert on_two_ranks("fsdp", held) == [[whole // 2] * 3] * 2
+
+
+def test_replicated_ranks_exchange_gradients_once_for_all_parts():
+    def exchanges(run):
+        seen = []
+
+        def hook(group, bucket):
+            seen.append(bucket.index())
+            return allreduce_hook(group, bucket)
+
+        run.loss.register_comm_hook(None, hook)
+        run.fit(until=1)
+        return len(seen)
+
+    whole, parts = (on_two_ranks("ddp", exchanges, accumulation=n)[0] for n in (1, 4))
+    assert whole == parts > 0
+
+
+def test_sharded_ranks_exchange_gradients_with_the_last_part():
+    def arrived(run):
+        batch, found = run.train_data.batch(0), []
+        for last in (False, False, True):
+            with run.parallel.backward(last=last):
+                run.loss(batch).backward()
+            found.append([p.grad is not None for p in run.model.parameters()])
+        return [set(each) for each in found]
+
+    assert on_two_ranks("fsdp", arrived) == [[{False}, {False}, {True}]] * 2
+
+
+@pytest.mark.parametrize(("first", "then"), [(None, "fsdp"), ("fsdp", None), ("ddp", "fsdp")])
+def test_a_checkpoint_goes_from_any_number_of_ranks_to_any_other(tmp_path, first, then):
+    def work(run):
+        if latest_checkpoint(tmp_path):
+            run.resume(tmp_path)
+        run.fit(until=run.step + 2)
+        return run.save(tmp_path), run.history.rows
+
+    for engine in (first, then):
+        if engine is None:
+            path, rows = work(make_trainer(steps=4, folder=tmp_path))
+        else:
+            (path, rows), other = on_two_ranks(engine, work, steps=4, folder=tmp_path)
+            assert other == (path, rows)
+        assert path == latest_checkpoint(tmp_path)
+    same_rows(rows, make_trainer(steps=4).fit().rows)
+    assert History.load(tmp_path / "log.csv").rows == rows  # written once
+
+
+@pytest.mark.parametrize("engine", ["ddp", "fsdp"])
+def test_resumed_ranks_continue_bit_for_bit(tmp_path, engine):
+    def whole(run):
+        return run.fit().rows
+
+    def begin(run):
+        run.fit(until=2)
+        run.save(tmp_path)
+
+    def go_on(run):
+        return run.resume(tmp_path).fit().rows
+
+    expected = on_two_ranks(engine, whole, dropout=0.3)
+    on_two_ranks(engine, begin, dropout=0.3)
+    assert on_two_ranks(engine, go_on, dropout=0.3) == expected
+    states = read_checkpoint(tmp_path)[1]
+    assert not torch.equal(states["random.cpu"], states["random.cpu.1"])
+    fresh = make_trainer(dropout=0.3).resume(tmp_path)  # one process: rank 0's generator
+    assert torch.equal(torch.get_rng_state(), states["random.cpu"])
+    assert fresh.step == 2
+
+
+def test_a_killed_rank_is_noticed_and_the_run_goes_on(tmp_path):
+    def dies(run):
+        run.fit(until=3)
+        if run.parallel.rank == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        run.fit()
+
+    def go_on(run):
+        reached = run.resume(tmp_path).step
+        return reached, run.fit().rows
+
+    options = {"folder": tmp_path, "save_every": 1}
+    before = time.monotonic()
+    with pytest.raises(RankError, match="rank 1 of 2 was killed by SIGKILL"):
+        on_two_ranks("fsdp", dies, **options)
+    assert time.monotonic() - before < 30
+    (reached, rows), _ = on_two_ranks("fsdp", go_on, **options)
+    assert reached == 3
+    same_rows(rows, make_trainer().fit().rows)
+
+
+def test_rows_that_cannot_be_divided_are_refused():
+    with pytest.raises(ValueError, match=r"accumulation=3 on 2 ranks .* batch of 8"):
+        on_two_ranks("ddp", lambda run: run.fit(), accumulation=3)
+
+
+def test_without_a_launcher_there_is_one_process():
+    with parallel_from_environment("fsdp") as parallel:
+        assert type(parallel) is OneProcess
+    with pytest.raises(ValueError, match="engine='zero'"), parallel_from_environment("zero"):
+        pass
+    with pytest.raises(RuntimeError, match="torchrun"):
+        DataParallel()
