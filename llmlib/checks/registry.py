@@ -27,6 +27,7 @@ PARTS = (
     "bert",
     "llama",
     "decoding",
+    "data_pipeline",
 )
 
 #: Characters per printed line: what the page of a chapter shows without scrolling.
