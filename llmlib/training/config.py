@@ -71,6 +71,8 @@ class TrainConfig:
         for name in ("steps", "batch_size", "accumulation", "eval_batches", "keep"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: it must be at least 1")
+        if not self.clip_norm > 0:
+            raise ValueError(f"clip_norm={self.clip_norm}: it must be positive; inf clips nothing")
         if self.precision not in ("float32", "bfloat16", "auto"):
             raise ValueError(
                 f"precision={self.precision!r} is not known: choose 'float32', 'bfloat16' or 'auto'"

@@ -13,7 +13,7 @@ book does not run it, because the first use compiles C++ code for a minute. A sc
         optimizer = torch.optim.AdamW(groups, lr=config.max_lr, betas=config.betas)
         share = lambda step: cosine_schedule(step, **config.schedule) / config.max_lr
         engine, *_ = deepspeed.initialize(
-            model=BatchLoss(model),
+            model=BatchLoss(model, config.precision),
             optimizer=optimizer,
             lr_scheduler=LambdaLR(optimizer, share),
             config=deepspeed_config(config, stage=2, world_size=torch.distributed.get_world_size()),
@@ -26,7 +26,7 @@ book does not run it, because the first use compiles C++ code for a minute. A sc
                 engine.step()                         # updates after the last part
 
     # pip install deepspeed
-    # DS_ACCELERATOR=cpu deepspeed --num_accelerators 2 script.py   (or torchrun --nproc-per-node 2)
+    # DS_ACCELERATOR=cpu torchrun --nproc-per-node 2 script.py      (without DS_ACCELERATOR on GPUs)
 
 DeepSpeed takes the plain mean over ranks and parts, so this is the run of
 :class:`~llmlib.training.Trainer` where every row has the same number of targets.
@@ -54,8 +54,9 @@ def deepspeed_config(
 ) -> dict[str, Any]:
     """Settings of DeepSpeed that mean what a config means.
 
-    Optimizer and schedule are not in them: DeepSpeed's own cosine differs, and it takes those of
-    PyTorch.
+    Optimizer, schedule and precision are not in them: DeepSpeed takes an optimizer and a schedule
+    of PyTorch, and :class:`~llmlib.training.BatchLoss` knows the precision. DeepSpeed's own cosine
+    differs, and its own half precision also rounds the weights.
 
     Parameters
     ----------
@@ -93,14 +94,14 @@ def deepspeed_config(
         )
     if stage not in range(4) or (offload and stage == 0):
         raise ValueError(f"stage={stage}, offload={offload}: stages are 0 to 3, to offload from 1")
-    zero: dict[str, Any] = {"stage": stage}
-    if offload:
-        zero["offload_optimizer"] = {"device": "cpu"}
-    return {
+    settings: dict[str, Any] = {
         "train_batch_size": config.batch_size,
         "train_micro_batch_size_per_gpu": config.batch_size // parts,
         "gradient_accumulation_steps": config.accumulation,
         "gradient_clipping": config.clip_norm,
-        "bf16": {"enabled": config.precision == "bfloat16"},
-        "zero_optimization": zero,
+        "zero_optimization": {"stage": stage},
     }
+    if offload:
+        settings["zero_optimization"]["offload_optimizer"] = {"device": "cpu"}
+        settings["zero_force_ds_cpu_optimizer"] = False  # keep the optimizer that is given
+    return settings

@@ -150,7 +150,7 @@ class DataParallel(OneProcess):
         from torch.nn.parallel import DistributedDataParallel
 
         self._seed_apart()
-        self._engine = DistributedDataParallel(loss, broadcast_buffers=False)
+        self._engine = DistributedDataParallel(loss)
         return self._engine
 
     def _seed_apart(self) -> None:
@@ -221,7 +221,8 @@ class ShardedDataParallel(DataParallel):
     def clip_grad_norm(self, parameters: Iterable[Tensor], max_norm: float) -> float:
         """The squares of each rank's part, added up over ranks, are those of the whole."""
         own = [p.grad.to_local() for p in parameters if p.grad is not None]
-        norm = self.sum([sum(float(part.square().sum()) for part in own)])[0] ** 0.5
+        squares = torch.stack([part.square().sum() for part in own]).sum().item()
+        norm = self.sum([squares])[0] ** 0.5
         factor = min(1.0, max_norm / (norm + 1e-6))
         for part in own:
             part.mul_(factor)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -214,6 +215,16 @@ def test_a_killed_rank_is_noticed_and_the_run_goes_on(tmp_path):
 def test_rows_that_cannot_be_divided_are_refused():
     with pytest.raises(ValueError, match=r"accumulation=3 on 2 ranks .* batch of 8"):
         on_two_ranks("ddp", lambda run: run.fit(), accumulation=3)
+
+
+def test_the_engines_are_imported_when_they_are_used():
+    code = (
+        "import sys, llmlib.training as t; t.OneProcess(); "
+        "print([name for name in ('torch._dynamo', 'torch.distributed.fsdp', "
+        "'torch.distributed.tensor', 'torch.distributed.checkpoint') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_without_a_launcher_there_is_one_process():

@@ -251,6 +251,7 @@ def test_data_that_does_not_fit_is_refused_before_the_first_step(data, named):
         ({"steps": 5, "warmup_steps": 6}, "warmup_steps=6"),
         ({"steps": 5, "precision": "half"}, "precision='half'"),
         ({"steps": 5, "accumulation": 0}, "accumulation=0"),
+        ({"steps": 5, "clip_norm": 0.0}, "clip_norm=0"),
     ],
 )
 def test_settings_that_cannot_be(settings, named):

@@ -33,7 +33,7 @@ def test_a_softmax_over_the_features_cannot_be_split():
 
 
 def test_what_cannot_be_divided_is_refused():
-    with pytest.raises(ValueError, match="8 outputs .* 3 ranks"):
+    with pytest.raises(ValueError, match=r"8 outputs .* 3 ranks"):
         column_parallel(torch.ones(4), torch.ones(8, 4), world_size=3)
-    with pytest.raises(ValueError, match="5 inputs .* 2 ranks"):
+    with pytest.raises(ValueError, match=r"5 inputs .* 2 ranks"):
         row_parallel([torch.ones(2), torch.ones(3)], torch.ones(8, 5))
