@@ -28,6 +28,7 @@ PARTS = (
     "llama",
     "decoding",
     "data_pipeline",
+    "kv_cache",
 )
 
 #: Characters per printed line: what the page of a chapter shows without scrolling.

@@ -245,4 +245,5 @@ class PagedLayer:
         self.keys[new] = key.transpose(1, 2)  # (B, H_kv, T, K) -> (B, T, H_kv, K)
         self.values[new] = value.transpose(1, 2)
         self.length += key.shape[2]
-        return self.keys[self.slots].transpose(1, 2), self.values[self.slots].transpose(1, 2)
+        keys, values = self.keys[self.slots], self.values[self.slots]  # (B, S, H_kv, K) each
+        return keys.transpose(1, 2), values.transpose(1, 2)
