@@ -251,7 +251,8 @@ def _work(
         end.send_bytes(pickle.dumps(("error", moment, (_sendable(error), text))))
         return
     end.send_bytes(report)
-    dist.destroy_process_group()
+    if dist.is_initialized():  # a script for torchrun may have ended it
+        dist.destroy_process_group()
 
 
 def _sendable(error: BaseException) -> BaseException | None:

@@ -106,6 +106,17 @@ def test_a_killed_rank_is_noticed_at_once(alone):
             assert time.monotonic() - float(file.read()) < 2
 
 
+def test_a_killed_rank_is_named_even_where_another_complains_first():
+    def work(rank, world_size):
+        if rank == 0:
+            raise ConnectionError("the other does not answer")
+        time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(RankError, match="rank 1 of 2 was killed"):
+        run_ranks(work, 2)
+
+
 def test_an_exit_without_a_result_is_noticed():
     def work(rank, world_size):
         if rank == 0:

@@ -1,5 +1,6 @@
 """One recipe on one process and on two: the same losses, gradients, evaluations, checkpoints."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import time
 import pytest
 import torch
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
+from torch.distributed.tensor import DTensor
 
 from llmlib.models import GPT, GPTConfig, Llama, LlamaConfig
 from llmlib.training import (
@@ -212,9 +214,73 @@ def test_a_killed_rank_is_noticed_and_the_run_goes_on(tmp_path):
     same_rows(rows, make_trainer().fit().rows)
 
 
+@pytest.mark.parametrize("engine", ["ddp", "fsdp"])
+def test_all_ranks_begin_with_the_weights_of_rank_0(engine):
+    def of_rank(rank, world_size):
+        with parallel_from_environment(engine) as parallel:
+            torch.manual_seed(rank)
+            model = GPT(GPTConfig(**SIZES))
+            run = Trainer(model, TrainConfig(steps=1), Uneven(), parallel=parallel)
+            return run.weights()
+
+    torch.manual_seed(0)
+    expected = dict(GPT(GPTConfig(**SIZES)).named_parameters())
+    for found in run_ranks(of_rank, 2):
+        torch.testing.assert_close(found, {k: p.detach() for k, p in expected.items()})
+
+
+def test_blocks_are_dropped_again_after_a_sample():
+    def held(run):
+        found = []
+        for sampled in (False, True):
+            if sampled:
+                with run.parallel.whole_model():
+                    found.append(run.model.blocks[0].attention.q_proj.weight.shape)
+            with torch.no_grad():
+                run.loss(run.train_data.batch(0))
+            weight = run.model.blocks[0].attention.q_proj.weight
+            found.append((type(weight), weight.to_local().shape))
+        return found
+
+    part, whole, again = on_two_ranks("fsdp", held)[0]
+    assert part == again == (DTensor, (8, 16))
+    assert whole == (16, 16)
+
+
 def test_rows_that_cannot_be_divided_are_refused():
     with pytest.raises(ValueError, match=r"accumulation=3 on 2 ranks .* batch of 8"):
         on_two_ranks("ddp", lambda run: run.fit(), accumulation=3)
+
+
+SCRIPT = """
+import json, sys, torch, torch.distributed as dist
+from llmlib.models import GPT, GPTConfig
+from llmlib.training import TrainConfig, Trainer, parallel_from_environment
+
+with parallel_from_environment(sys.argv[1]) as parallel:
+    torch.manual_seed(0)
+    model = GPT(GPTConfig(**json.loads(sys.argv[2])))
+    config = TrainConfig(steps=4, batch_size=4, accumulation=2)
+    run = Trainer(model, config, torch.arange(300) % 12, parallel=parallel, folder=sys.argv[3])
+    run.fit()
+    run.save(sys.argv[3])
+    assert type(parallel).__name__ == "ShardedDataParallel" and parallel.world_size == 2
+assert not dist.is_initialized()
+"""
+
+
+def test_the_same_recipe_under_torchrun(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT, encoding="utf-8")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += [str(script), "fsdp", json.dumps(SIZES), str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == 0, done.stderr
+    torch.manual_seed(0)
+    alone = Trainer(
+        GPT(GPTConfig(**SIZES)), TrainConfig(steps=4, batch_size=4), torch.arange(300) % 12
+    )
+    same_rows(read_checkpoint(tmp_path / "run")[2]["history"], alone.fit().rows)
 
 
 def test_the_engines_are_imported_when_they_are_used():

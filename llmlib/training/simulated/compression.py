@@ -38,8 +38,6 @@ from torch import Tensor
 
 __all__ = ["ErrorFeedback", "Int8", "Packet", "Signs", "TopK"]
 
-_BITS = 2 ** torch.arange(8, dtype=torch.uint8)  # place value of each bit of a byte
-
 
 @dataclass(frozen=True, kw_only=True)
 class Packet:
@@ -119,12 +117,15 @@ class Signs:
         """``(n,)`` to ``n / 8`` bytes, rounded up, and a scale of 4."""
         bits = (vector >= 0).to(torch.uint8)
         bits = torch.nn.functional.pad(bits, (0, -len(bits) % 8)).view(-1, 8)  # (n / 8, 8)
-        tensors = {"signs": (bits * _BITS).sum(1, dtype=torch.uint8), "scale": vector.abs().mean()}
+        tensors = {
+            "signs": (bits * _places()).sum(1, dtype=torch.uint8),
+            "scale": vector.abs().mean(),
+        }
         return Packet(tensors=tensors, size=len(vector))
 
     def decode(self, packet: Packet) -> Tensor:
         """The scale with each sign."""
-        bits = (packet.tensors["signs"][:, None] & _BITS) > 0  # (n / 8, 8)
+        bits = (packet.tensors["signs"][:, None] & _places()) > 0  # (n / 8, 8)
         scale = packet.tensors["scale"]
         return torch.where(bits.flatten()[: packet.size], scale, -scale)
 
@@ -190,3 +191,8 @@ class ErrorFeedback:
     def decode(self, packet: Packet) -> Tensor:
         """What the receiver makes of a packet."""
         return self.compressor.decode(packet)
+
+
+def _places() -> Tensor:
+    """Value of each bit of a byte."""
+    return 2 ** torch.arange(8, dtype=torch.uint8)
