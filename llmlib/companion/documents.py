@@ -151,6 +151,9 @@ class DocumentBatches:
         Tokens of a row.
     split : str
         ``"train"``, ``"validation"`` or ``"test"``.
+    copying_first : int
+        Batches at the beginning that hold copies only. A small model first has to learn to look
+        back; then it can learn who is who.
     seed : int
         Of everything drawn.
 
@@ -168,6 +171,7 @@ class DocumentBatches:
         documents: int,
         length: int,
         split: str = "train",
+        copying_first: int = 0,
         seed: int = 0,
     ) -> None:
         unknown = sorted(set(mixture) - set(KINDS))
@@ -177,13 +181,15 @@ class DocumentBatches:
             raise ValueError(f"the shares {mixture} sum to {sum(mixture.values())}, not to 1")
         self.tokenizer, self.mixture, self.number = tokenizer, mixture, documents
         self.length, self.split, self.seed = length, split, seed
+        self.copying_first = copying_first
 
     def documents(self, number: int) -> dict[str, list[Document]]:
         """The documents of a batch, by kind."""
         rng = np.random.default_rng([self.seed, number])
-        kinds = rng.choice(list(self.mixture), size=self.number, p=list(self.mixture.values()))
+        mixture = {"copying": 1.0} if number < self.copying_first else self.mixture
+        kinds = rng.choice(list(mixture), size=self.number, p=list(mixture.values()))
         drawn = {}
-        for kind in self.mixture:
+        for kind in mixture:
             source = KINDS[kind](self.tokenizer, int(rng.integers(2**62)), self.split)
             drawn[kind] = list(islice(source, int((kinds == kind).sum())))
         return drawn

@@ -31,8 +31,8 @@ class Recipe:
     model : dict
         Arguments of :class:`~llmlib.models.LlamaConfig`; the vocabulary is the tokenizer's.
     data : dict
-        ``documents`` of a batch, ``length`` of its rows in tokens, and the ``mixture``: kind of
-        document to its share.
+        ``documents`` of a batch, ``length`` of its rows in tokens, batches with ``copying_first``,
+        and the ``mixture``: kind of document to its share.
     training : dict
         Arguments of :class:`~llmlib.training.TrainConfig`.
 

@@ -91,8 +91,11 @@ def _data(recipe: Recipe, tokenizer: BPETokenizer) -> tuple[DocumentBatches, Doc
         "length": recipe.data["length"],
         "seed": recipe.seed,
     }
+    first = recipe.data["copying_first"]
     return (
-        DocumentBatches(tokenizer, recipe.data["mixture"], split="train", **options),
+        DocumentBatches(
+            tokenizer, recipe.data["mixture"], split="train", copying_first=first, **options
+        ),
         DocumentBatches(tokenizer, {"stories": 1.0}, split="validation", **options),
     )
 

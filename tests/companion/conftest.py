@@ -13,6 +13,7 @@ vocab_size = 512
 documents = 1000
 [model]
 context_length = 384
+copying_first = 3
 dim = 32
 num_layers = 2
 num_heads = 2
@@ -21,6 +22,7 @@ tie_embeddings = true
 [data]
 documents = 4
 length = 384
+copying_first = 3
 [data.mixture]
 stories = 0.75
 copying = 0.25

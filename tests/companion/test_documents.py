@@ -73,6 +73,15 @@ def test_shares_are_those_of_the_mixture(tokenizer):
     assert share == pytest.approx(0.2, abs=0.05)
 
 
+def test_copies_come_first_where_asked(tokenizer):
+    source = make(tokenizer, {"stories": 1.0}, copying_first=2)
+    assert [list(source.documents(number)) for number in range(3)] == [
+        ["copying"],
+        ["copying"],
+        ["stories"],
+    ]
+
+
 def test_splits_do_not_meet(tokenizer):
     for split in ("validation", "test"):
         source = make(tokenizer, {"stories": 1.0}, documents=1, split=split)
