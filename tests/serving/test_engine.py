@@ -207,3 +207,16 @@ def test_a_text_longer_than_the_context_is_refused():
     engine = Engine(build("llama"), num_blocks=80, block_size=4)
     with pytest.raises(ValueError, match="context_length=64"):
         engine.submit([1] * 60, max_new_tokens=5)
+
+
+def test_who_is_sent_back_waits_in_front_and_nobody_overtakes():
+    engine = Engine(build("llama"), num_blocks=6, block_size=2, seats=2)
+    first, second, third = (engine.submit([token, 1, 2], max_new_tokens=8) for token in (3, 4, 5))
+    while not second.preempted:
+        engine.step()
+    assert list(engine.scheduler.waiting) == [second, third]
+    assert engine.scheduler.running == [first]
+    ended = []
+    while not engine.idle:
+        ended += [one for one in engine.step().finished if one not in ended]
+    assert ended == [first, second, third]
