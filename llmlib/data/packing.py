@@ -61,7 +61,7 @@ def pack_documents(lengths: Sequence[int], length: int) -> list[list[int]]:
     """Which documents share a row: best fit, the longest first.
 
     Each document goes into the row in which the least room is left over, or begins a new one. The
-    rows needed are at most 11/9 of the best possible number, and one (for best fit decreasing).
+    rows needed are at most 11/9 of the best possible number, but for a constant (Johnson 1974).
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ The information in a story is the sum over its choices,
           + \\log_2 p(\\text{options})\\bigr),
 
 and because no two series of choices give the same text (:mod:`llmlib.data.stories.ambiguity` shows
-it for the grammar, :func:`llmlib.data.stories.read_story` for each text) it is also the information
+it for the grammar, ``read_story`` for each text) it is also the information
 in the text. Its mean per character is the floor under the loss of every model of these texts.
 
 The probability is that of the whole world. A split holds a fixed part of it: within the split the
