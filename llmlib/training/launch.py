@@ -204,8 +204,7 @@ def _raise_first(ranks: list[_Rank]) -> None:
         for rank in ranks:
             rank.listen()
     failed = [rank for rank in ranks if _failed(rank)]
-    # A process that is gone cannot be the consequence of another's error.
-    first = min(failed, key=lambda rank: (rank.report[0] != "ended", rank.report[1]))
+    first = min(failed, key=lambda rank: (not _killed_from_outside(rank), rank.report[1]))
     kind, _, what = first.report
     if kind == "ended":
         raise RankError(f"rank {first.number} of {len(ranks)} {_end(what)}; the others are stopped")
@@ -214,6 +213,12 @@ def _raise_first(ranks: list[_Rank]) -> None:
     if error is None:
         raise told
     raise error from told
+
+
+def _killed_from_outside(rank: _Rank) -> bool:
+    """Whether it cannot be the consequence of another's error, which may end in an abort."""
+    kind, _, what = rank.report
+    return kind == "ended" and what != -signal.SIGABRT
 
 
 def _end(exitcode: int) -> str:

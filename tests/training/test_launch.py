@@ -1,5 +1,6 @@
 """What a launcher owes: every result, every error, no process left."""
 
+import faulthandler
 import multiprocessing
 import os
 import signal
@@ -115,6 +116,24 @@ def test_a_killed_rank_is_named_even_where_another_complains_first():
 
     with pytest.raises(RankError, match="rank 1 of 2 was killed"):
         run_ranks(work, 2)
+
+
+def abort():
+    faulthandler.disable()  # quietly
+    os.abort()
+
+
+def test_an_abort_may_be_the_consequence_of_an_error():
+    def work(rank, world_size):
+        if rank == 0:
+            raise KeyError("the cause")
+        time.sleep(0.05)
+        abort()
+
+    with pytest.raises(KeyError, match="the cause"):
+        run_ranks(work, 2)
+    with pytest.raises(RankError, match="killed by SIGABRT"):
+        run_ranks(lambda rank, world_size: abort(), 1)
 
 
 def test_an_exit_without_a_result_is_noticed():
