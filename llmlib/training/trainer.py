@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -221,15 +222,16 @@ class Trainer:
         return self.parallel.sum([total])[0]
 
     def _parts(self, batch: Batch, count: int) -> list[Batch]:
-        """The rows of this rank, in equal parts."""
+        """The rows of this rank, in parts; ranks may differ by a row in each."""
         size, ranks = len(batch.ids), self.parallel.world_size
-        if size % (count * ranks):
+        if size % count or size < count * ranks:
             raise ValueError(
                 f"accumulation={count} on {ranks} rank{'s' * (ranks > 1)} does not divide a batch "
-                f"of {size}: choose a divisor"
+                f"of {size}: choose a divisor, and a row for each part of a rank"
             )
-        rows, first = size // (count * ranks), self.parallel.rank * count
-        return [batch.rows(rows * (first + i), rows * (first + i + 1)) for i in range(count)]
+        first = self.parallel.rank * count
+        bounds = [size * (first + i) // (count * ranks) for i in range(count + 1)]
+        return [batch.rows(start, stop) for start, stop in pairwise(bounds)]
 
     def evaluate(self) -> float:
         """Mean loss over the first ``eval_batches`` of ``eval_data``, in nats per token.

@@ -36,21 +36,24 @@ SIZES = {"vocab_size": 12, "context_length": 8, "dim": 16, "num_layers": 2, "num
 class Uneven:
     """Batches whose first half counts few targets and whose second half counts many."""
 
-    def __init__(self, weighted=False):
-        self.weighted = weighted
+    def __init__(self, weighted=False, rows=8):
+        self.weighted, self.rows = weighted, rows
 
     def batch(self, number):
         generator = torch.Generator().manual_seed(number)
-        ids = torch.randint(0, 12, (8, 8), generator=generator)
+        ids = torch.randint(0, 12, (self.rows, 8), generator=generator)
         targets = (ids * 5 + 1) % 12
         targets[:4, 1:] = -100
         targets[:2] = -100  # a part with nothing that counts
-        weights = torch.rand(8, 8, generator=generator) if self.weighted else None
+        weights = torch.rand(ids.shape, generator=generator) if self.weighted else None
         return Batch(ids=ids, targets=targets, weights=weights)
 
 
-def make_trainer(parallel=None, *, tied=False, dropout=None, weighted=False, folder=None, **config):
+def make_trainer(
+    parallel=None, *, tied=False, dropout=None, weighted=False, rows=8, folder=None, **config
+):
     torch.manual_seed(0)
+    data = Uneven(weighted, rows)
     if dropout is None:
         model = Llama(LlamaConfig(**SIZES, tie_embeddings=tied))
     else:
@@ -59,8 +62,8 @@ def make_trainer(parallel=None, *, tied=False, dropout=None, weighted=False, fol
     return Trainer(
         model,
         config,
-        Uneven(weighted),
-        Uneven(weighted),
+        data,
+        data,
         parallel=parallel,
         folder=folder,
         logs=[CSVLog(folder / "log.csv")] if folder else [],
@@ -87,9 +90,9 @@ def same_rows(found, expected):
 @pytest.mark.parametrize(
     ("engine", "accumulation", "options"),
     [
-        ("ddp", 1, {}),
+        ("ddp", 1, {"rows": 7}),  # 3 for one rank, 4 for the other
         ("ddp", 4, {"weighted": True}),
-        ("fsdp", 1, {"weighted": True}),
+        ("fsdp", 1, {"weighted": True, "rows": 5}),
         ("fsdp", 2, {"tied": True, "recompute": True}),
     ],
 )
@@ -248,8 +251,10 @@ def test_blocks_are_dropped_again_after_a_sample():
 
 
 def test_rows_that_cannot_be_divided_are_refused():
-    with pytest.raises(ValueError, match=r"accumulation=3 on 2 ranks .* batch of 8"):
-        on_two_ranks("ddp", lambda run: run.fit(), accumulation=3)
+    for rows, parts in ((8, 3), (4, 4)):
+        named = rf"accumulation={parts} on 2 ranks .* batch of {rows}"
+        with pytest.raises(ValueError, match=named):
+            on_two_ranks("ddp", lambda run: run.fit(), accumulation=parts, rows=rows)
 
 
 SCRIPT = """
