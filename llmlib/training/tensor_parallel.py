@@ -10,14 +10,14 @@ A layer that widens is cut into columns, the one that narrows after it into rows
 between them works on each feature or each head alone, so no rank needs another before the sum:
 one message per attention and one per feed-forward layer, forward, and as many backward.
 
-=====================  =============================  ============================
-layer                  cut                            what a rank computes
-=====================  =============================  ============================
-``q_proj``, ``k_proj``, ``v_proj``  columns           ``H / W`` heads
-``out_proj``           rows                           its share of the sum
-``gate_proj``, ``up_proj``          columns           ``F / W`` features
-``down_proj``          rows                           its share of the sum
-=====================  =============================  ============================
+===================================  ========  ======================
+layer                                cut into  what a rank computes
+===================================  ========  ======================
+``q_proj``, ``k_proj``, ``v_proj``   columns   ``H / W`` heads
+``out_proj``                         rows      its share of the sum
+``gate_proj``, ``up_proj``           columns   ``F / W`` features
+``down_proj``                        rows      its share of the sum
+===================================  ========  ======================
 
 References
 ----------

@@ -13,7 +13,6 @@ vocab_size = 512
 documents = 1000
 [model]
 context_length = 384
-copying_first = 3
 dim = 32
 num_layers = 2
 num_heads = 2
