@@ -25,6 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     making.add_argument("--folder", type=Path, help="for checkpoints and result (default: stage)")
     making.add_argument("--until", type=int, help="step to stop at")
     making.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    making.add_argument("--engine", default="ddp", choices=("ddp", "fsdp"), help="under torchrun")
     making.add_argument("--threads", type=int, help="threads of the processor")
     measuring = commands.add_parser("evaluate", help="measure a stage on held-out stories")
     measuring.add_argument("stage", help="a stage of the book, or the folder of one")

@@ -195,12 +195,11 @@ class DocumentBatches:
         return drawn
 
     def batch(self, number: int) -> Batch:
-        """Batch ``number``: a row more where that makes their number even, for two processes."""
+        """Batch ``number``."""
         documents = [document for kind in self.documents(number).values() for document in kind]
         room = self.length + 1  # the last token of a row is only a target
         sizes = [len(document.ids) for document in documents]
         groups = pack_documents(sizes, room)
-        groups += [[]] * (len(groups) % 2)
         learned = [
             [False] * document.learned_from + [True] * (size - document.learned_from)
             for document, size in zip(documents, sizes, strict=True)

@@ -14,9 +14,15 @@ from llmlib.companion.recipe import Recipe, read_recipe, recipe_file
 from llmlib.data import generate_stories, make_island
 from llmlib.generation import generate
 from llmlib.interop import save_pretrained
-from llmlib.models import Llama
+from llmlib.models import Llama, LlamaConfig
 from llmlib.tokenizers import BPETokenizer
-from llmlib.training import CSVLog, Trainer, latest_checkpoint
+from llmlib.training import (
+    CSVLog,
+    OneProcess,
+    Trainer,
+    latest_checkpoint,
+    parallel_from_environment,
+)
 
 __all__ = ["continue_story", "make_tokenizer", "make_trainer", "stories_of_training", "train"]
 
@@ -45,7 +51,7 @@ def make_trainer(
     tokenizer: BPETokenizer,
     folder: str | Path,
     *,
-    device: str = "cpu",
+    parallel: OneProcess | None = None,
     progress: bool = False,
 ) -> Trainer:
     """Model, data and settings of a recipe, ready to run.
@@ -58,15 +64,15 @@ def make_trainer(
         From :func:`make_tokenizer`.
     folder : str or Path
         For checkpoints and the log.
-    device : str
-        Where to train.
+    parallel : OneProcess, optional
+        On which processes and where.
     progress : bool
         Whether to show a bar.
     """
-    folder = Path(folder)
+    folder, parallel = Path(folder), parallel or OneProcess()
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-    model = Llama(recipe.model_config(tokenizer.vocab_size)).to(device)
+    model = Llama(recipe.model_config(tokenizer.vocab_size)).to(parallel.device)
     train_data, eval_data = _data(recipe, tokenizer)
 
     def sample(model: Llama) -> str:
@@ -81,6 +87,7 @@ def make_trainer(
         logs=[CSVLog(folder / "log.csv")],
         sample=sample,
         progress=progress,
+        parallel=parallel,
     )
 
 
@@ -156,9 +163,10 @@ def train(
     *,
     until: int | None = None,
     device: str = "cpu",
+    engine: str = "ddp",
     progress: bool = False,
 ) -> Trainer:
-    """Make a stage, or go on where it stopped.
+    """Make a stage, or go on where it stopped; under ``torchrun``, on all its processes.
 
     Parameters
     ----------
@@ -170,6 +178,8 @@ def train(
         Step to stop at.
     device : str
         Where to train.
+    engine : str
+        ``"ddp"`` or ``"fsdp"``, for several processes.
     progress : bool
         Whether to show a bar with the time left.
 
@@ -179,22 +189,37 @@ def train(
         As it stands then.
     """
     recipe, folder = read_recipe(name), Path(folder)
+    with parallel_from_environment(engine, device) as parallel:
+        if parallel.rank == 0:
+            _prepare(name, recipe, folder)
+        parallel.from_first(None)  # the others wait until the files are there
+        tokenizer = BPETokenizer.load(folder / "tokenizer.json")
+        trainer = make_trainer(recipe, tokenizer, folder, parallel=parallel, progress=progress)
+        if latest_checkpoint(trainer.folder):
+            trainer.resume(trainer.folder)
+        trainer.fit(until)
+        if trainer.step < trainer.config.steps:
+            trainer.save(trainer.folder)
+        else:
+            weights = trainer.weights()
+            if parallel.rank == 0:
+                _write_stage(trainer.model.config, weights, tokenizer, folder)
+        return trainer
+
+
+def _prepare(name: str | Path, recipe: Recipe, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(recipe_file(name), folder / "recipe.toml")
-    saved = folder / "tokenizer.json"
-    if saved.exists():
-        tokenizer = BPETokenizer.load(saved)
-    else:
-        tokenizer = make_tokenizer(recipe)
-        tokenizer.save(saved)
-    trainer = make_trainer(recipe, tokenizer, folder, device=device, progress=progress)
-    if latest_checkpoint(trainer.folder):
-        trainer.resume(trainer.folder)
-    trainer.fit(until)
-    if trainer.step < trainer.config.steps:
-        trainer.save(trainer.folder)
-    else:
-        finished = trainer.model.to("cpu", torch.float16).eval()
-        end = tokenizer.special_tokens[END]
-        save_pretrained(finished, tokenizer, folder, bos_token_id=end, eos_token_id=end)
-    return trainer
+    if not (folder / "tokenizer.json").exists():
+        make_tokenizer(recipe).save(folder / "tokenizer.json")
+
+
+def _write_stage(
+    config: LlamaConfig, weights: dict[str, Tensor], tokenizer: BPETokenizer, folder: Path
+) -> None:
+    """Write the finished model, in half precision."""
+    model = Llama(config)
+    model.load_state_dict(weights, strict=False)  # a tied matrix is there once
+    end = tokenizer.special_tokens[END]
+    model = model.to(torch.float16).eval()
+    save_pretrained(model, tokenizer, folder, bos_token_id=end, eos_token_id=end)

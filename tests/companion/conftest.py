@@ -19,7 +19,7 @@ num_heads = 2
 hidden_dim = 64
 tie_embeddings = true
 [data]
-documents = 4
+documents = 8
 length = 384
 copying_first = 3
 [data.mixture]

@@ -13,7 +13,7 @@ from llmlib.companion import load, read_recipe, train, training_log
 from llmlib.companion.__main__ import main
 from llmlib.companion.train import stories_of_training
 from llmlib.data.stories import generate_stories
-from llmlib.training import latest_checkpoint
+from llmlib.training import latest_checkpoint, run_ranks
 
 
 def test_a_killed_run_goes_on_with_equal_losses(recipe_path, finished, tmp_path):
@@ -32,6 +32,22 @@ def test_a_killed_run_goes_on_with_equal_losses(recipe_path, finished, tmp_path)
     trainer = train(recipe_path, folder)
     assert trainer.history.rows == finished[1].history.rows
     assert training_log(folder).column("loss") == trainer.history.column("loss")
+
+
+def train_on_rank(rank, world_size, recipe_path, folder):
+    return train(recipe_path, folder).history.rows
+
+
+def test_two_processes_make_the_stage_that_one_makes(recipe_path, finished, tmp_path):
+    folder = tmp_path / "two"
+    first, second = run_ranks(train_on_rank, 2, recipe_path, folder)
+    assert first == second
+    expected = finished[1].history.column("loss")
+    assert [row["loss"] for row in first] == pytest.approx(expected, rel=1e-3)
+    for one, two in zip(
+        load(folder)[0].parameters(), load(finished[0])[0].parameters(), strict=True
+    ):
+        torch.testing.assert_close(one, two, atol=2e-3, rtol=0.05)
 
 
 def test_the_finished_stage_opens_here_and_in_transformers(finished):
