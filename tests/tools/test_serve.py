@@ -15,7 +15,9 @@ import pytest
 from tools import serve
 
 ROOT = Path(__file__).resolve().parents[2]
-START = "import sys; from pathlib import Path; from tools import serve; "
+# A shell that runs the tests in the background lets its children ignore Ctrl-C; here it must count.
+START = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+START += "import sys; from pathlib import Path; from tools import serve; "
 START += "sys.exit(serve.main(sys.argv[2:], Path(sys.argv[1])))"
 
 
