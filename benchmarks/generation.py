@@ -5,8 +5,6 @@
 The same weights, prompt and greedy choice on both sides; the texts are checked to be equal.
 """
 
-import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.models import SIZES, make_gpt, make_llama
+from benchmarks.recording import record
 from benchmarks.timing import in_turns, machine
 from llmlib.generation import generate
 from llmlib.interop import to_transformers
@@ -96,14 +95,5 @@ def show(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=9)
-    results = measure(parser.parse_args().rounds)
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    print(show(results))
-
-
 if __name__ == "__main__":
-    main()
+    record(__doc__.split("\n")[0], measure, show, RESULTS, rounds=9)

@@ -7,8 +7,6 @@ Both sides take the same batch, the same sizes, float32, no dropout and the same
 replaced by its plain form, so that the page can show what each part brings.
 """
 
-import argparse
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmarks.recording import record
 from benchmarks.timing import in_turns, machine, matmul_peak
 from llmlib.interop import to_transformers
 from llmlib.models import GPT, CausalLanguageModel, GPTConfig, Llama, LlamaConfig
@@ -172,15 +171,5 @@ def show(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=15)
-    arguments = parser.parse_args()
-    results = measure(arguments.rounds)
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    print(show(results))
-
-
 if __name__ == "__main__":
-    main()
+    record(__doc__.split("\n")[0], measure, show, RESULTS, rounds=15)

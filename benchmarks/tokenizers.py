@@ -8,7 +8,6 @@ is the second time it sees the text. The texts have the statistics that matter h
 repeat by Zipf's law, so that a megabyte holds some ten thousand different ones.
 """
 
-import argparse
 import json
 import os
 from collections.abc import Callable
@@ -24,6 +23,7 @@ import numpy as np
 import tokenizers
 from tokenizers import models, pre_tokenizers, trainers
 
+from benchmarks.recording import record
 from benchmarks.timing import in_turns, machine
 from llmlib.tokenizers import BPETokenizer, Tokenizer, UnigramTokenizer, WordPieceTokenizer
 
@@ -168,15 +168,5 @@ def show(results: dict[str, Any]) -> str:
     return "\n".join(lines).lstrip()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=7)
-    arguments = parser.parse_args()
-    results = measure(arguments.rounds)
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    print(show(results))
-
-
 if __name__ == "__main__":
-    main()
+    record(__doc__.split("\n")[0], measure, show, RESULTS, rounds=7)
