@@ -11,6 +11,7 @@ file                                       what is in it
 :mod:`llmlib.training.schedule`            the learning rate over a run
 :mod:`llmlib.training.gradients`           clipping, and activations computed again
 :mod:`llmlib.training.loss`                cross-entropy that can ignore and weigh targets
+:mod:`llmlib.training.means`               what a loss gives besides its value
 :mod:`llmlib.training.checkpoint`          checkpoints that a crash cannot spoil
 :mod:`llmlib.training.history`             what a run wrote down
 :mod:`llmlib.training.random_state`        states of random generators, kept with a run
@@ -23,7 +24,7 @@ file                                       what is in it
 =========================================  ===============================================
 """
 
-from llmlib.training.batches import Batch, BatchSource, TokenBatches
+from llmlib.training.batches import AnyBatch, Batch, BatchSource, TokenBatches
 from llmlib.training.checkpoint import (
     CheckpointError,
     latest_checkpoint,
@@ -80,6 +81,7 @@ from llmlib.training.trainer import Log, Trainer
 
 __all__ = [
     "AdamW",
+    "AnyBatch",
     "Batch",
     "BatchLoss",
     "BatchSource",

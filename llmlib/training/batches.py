@@ -14,7 +14,29 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-__all__ = ["Batch", "BatchSource", "TokenBatches"]
+__all__ = ["AnyBatch", "Batch", "BatchSource", "TokenBatches"]
+
+
+class AnyBatch(Protocol):
+    """What a step of :class:`~llmlib.training.Trainer` needs to know of a batch.
+
+    :class:`Batch` is the batch of a language model. Another loss may read another batch, for
+    example pairs of texts.
+    """
+
+    def rows(self, start: int, stop: int) -> AnyBatch:
+        """Some of the rows."""
+
+    def to(self, device: torch.device | str) -> AnyBatch:
+        """The same on another device."""
+
+    @property
+    def counted(self) -> Tensor:
+        """What the mean loss is divided by, a number."""
+
+    @property
+    def texts(self) -> tuple[Batch, ...]:
+        """All that the model reads; each has one text in each row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +82,11 @@ class Batch:
         real = self.targets != -100
         return real.sum() if self.weights is None else (real * self.weights).sum()
 
+    @property
+    def texts(self) -> tuple[Batch, ...]:
+        """This batch alone: it is all that the model reads."""
+        return (self,)
+
     def _tensors(self) -> list[tuple[str, Tensor | None]]:
         return [(field.name, getattr(self, field.name)) for field in fields(self)]
 
@@ -67,7 +94,7 @@ class Batch:
 class BatchSource(Protocol):
     """Anything that gives the batch of a number, always the same for the same number."""
 
-    def batch(self, number: int) -> Batch:
+    def batch(self, number: int) -> AnyBatch:
         """The batch of step ``number``, from 0 without an end."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from llmlib.training.batches import Batch
+from llmlib.training.batches import AnyBatch, Batch
 
 __all__ = ["DivergenceError", "check_batch", "check_progress", "check_same_run"]
 
@@ -17,12 +17,12 @@ class DivergenceError(RuntimeError):
     """The loss is not a number any more, or far above where it began."""
 
 
-def check_batch(batch: Batch, config: Any) -> None:
+def check_batch(batch: AnyBatch, config: Any) -> None:
     """Refuse what the model cannot read.
 
     Parameters
     ----------
-    batch : Batch
+    batch : AnyBatch
         For example the first one of a run.
     config : GPTConfig or LlamaConfig
         Has ``vocab_size`` and ``context_length``.
@@ -32,6 +32,11 @@ def check_batch(batch: Batch, config: Any) -> None:
     ValueError
         The texts are empty or too long, or a token is not in the vocabulary.
     """
+    for texts in batch.texts:
+        _check_texts(texts, config)
+
+
+def _check_texts(batch: Batch, config: Any) -> None:
     if batch.ids.numel() == 0:
         raise ValueError("the data is empty: the first batch has no token")
     if batch.ids.shape[1] > config.context_length:

@@ -43,7 +43,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from llmlib.training.gradients import clip_grad_norm
-from llmlib.training.loss import BatchLoss
 
 __all__ = ["DataParallel", "OneProcess", "ShardedDataParallel", "parallel_from_environment"]
 
@@ -77,7 +76,7 @@ class OneProcess:
     def __init__(self, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
 
-    def share_model(self, loss: BatchLoss) -> nn.Module:
+    def share_model(self, loss: nn.Module) -> nn.Module:
         """What computes the loss on this rank; its ``backward`` leaves the mean over ranks."""
         return loss
 
@@ -145,7 +144,7 @@ class DataParallel(OneProcess):
             )
         self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
 
-    def share_model(self, loss: BatchLoss) -> nn.Module:
+    def share_model(self, loss: nn.Module) -> nn.Module:
         """Wrapped in ``DistributedDataParallel``."""
         from torch.nn.parallel import DistributedDataParallel
 
@@ -195,7 +194,7 @@ class ShardedDataParallel(DataParallel):
     ``fully_shard`` of PyTorch, around each of ``model.blocks`` and around the rest together.
     """
 
-    def share_model(self, loss: BatchLoss) -> nn.Module:
+    def share_model(self, loss: nn.Module) -> nn.Module:
         """Sharded in place: the parameters become ``DTensor``."""
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from llmlib.training.batches import Batch, BatchSource, TokenBatches
+from llmlib.training.batches import AnyBatch, BatchSource, TokenBatches
 from llmlib.training.checkpoint import read_checkpoint, write_checkpoint
 from llmlib.training.config import TrainConfig
 from llmlib.training.gradients import checkpoint_activations
@@ -30,6 +30,7 @@ from llmlib.training.guards import (
 )
 from llmlib.training.history import History
 from llmlib.training.loss import BatchLoss
+from llmlib.training.means import Means, split_found
 from llmlib.training.optimizer import AdamW, parameter_groups
 from llmlib.training.parallel import OneProcess
 from llmlib.training.random_state import random_states, set_random_states
@@ -49,12 +50,13 @@ class Log(Protocol):
 
 
 class Trainer:
-    """Train a model that has ``loss(ids, targets, mask)``.
+    """Train a model on batches of known number.
 
     Parameters
     ----------
     model : torch.nn.Module
-        For example a :class:`~llmlib.models.GPT` or a :class:`~llmlib.models.Llama`.
+        For example a :class:`~llmlib.models.GPT` or a :class:`~llmlib.models.Llama`. It has
+        ``config.vocab_size`` and ``config.context_length``.
     config : TrainConfig
         How to train.
     train_data, eval_data : Tensor, sequence of int or BatchSource
@@ -70,6 +72,11 @@ class Trainer:
         Takes the model and returns a text, called every ``sample_every`` steps.
     progress : bool
         Whether to show a bar with the loss and the time left.
+    loss : callable
+        Takes the model and the ``precision`` of the config, gives a module. That module takes a
+        batch and gives its mean loss, or this and a dictionary of other means to log, numbers by
+        name. :class:`~llmlib.training.BatchLoss`, the cross-entropy of the next token, when left
+        out; it needs a model that has ``loss(ids, targets, mask)``.
     parallel : OneProcess, optional
         The processes that share the work, for example :class:`~llmlib.training.DataParallel`. Each
         makes the same Trainer and calls the same methods. Rank 0 writes logs and checkpoints,
@@ -78,11 +85,12 @@ class Trainer:
     Attributes
     ----------
     loss : torch.nn.Module
-        Takes a :class:`~llmlib.training.Batch`, gives its mean loss, in nats per token.
+        Takes a batch, gives its mean loss; of a language model in nats per token.
     step : int
         Updates done.
     history : History
-        ``step``, ``loss``, ``lr``, ``grad_norm`` and ``tokens`` of each update, ``eval_loss`` where
+        ``step``, ``loss``, ``lr``, ``grad_norm`` and ``tokens`` of each update, and what the loss
+        gives besides; ``eval_loss`` and the others, each with ``eval_`` before its name, where
         measured.
     samples : list of (int, str)
         Step and text.
@@ -116,6 +124,7 @@ class Trainer:
         logs: Sequence[Log] = (),
         sample: Callable[[nn.Module], str] | None = None,
         progress: bool = False,
+        loss: Callable[[nn.Module, str], nn.Module] = BatchLoss,
         parallel: OneProcess | None = None,
     ) -> None:
         if config.save_every and folder is None:
@@ -133,7 +142,7 @@ class Trainer:
         self.logs, self.sample = list(logs) if self._first else [], sample
         self.progress = progress and self._first
         self.device = next(model.parameters()).device
-        self.loss = self.parallel.share_model(BatchLoss(model, config.precision))
+        self.loss = self.parallel.share_model(loss(model, config.precision))
         groups = parameter_groups(model, config.weight_decay)
         self.optimizer: torch.optim.Optimizer = AdamW(groups, lr=config.max_lr, betas=config.betas)
         self.step, self.history, self.samples = 0, History(), list[tuple[int, str]]()
@@ -173,7 +182,7 @@ class Trainer:
                 row = self._update()
                 self.step += 1
                 if self._due(self.config.eval_every) and self.eval_data is not None:
-                    row["eval_loss"] = self.evaluate()
+                    row |= self.measure()
                 self.history.add(row)
                 for log in self.logs:
                     log.write(row)
@@ -194,7 +203,7 @@ class Trainer:
             group["lr"] = lr
         self.optimizer.zero_grad(set_to_none=True)
         batch = self.train_data.batch(self.step)
-        loss = self._gradients(batch)
+        loss, others = self._gradients(batch)
         norm = self.parallel.clip_grad_norm(self.model.parameters(), config.clip_norm)
         self._check_progress(loss, norm, lr)
         self.optimizer.step()
@@ -204,26 +213,28 @@ class Trainer:
             "loss": loss,
             "lr": lr,
             "grad_norm": norm,
-            "tokens": int(tokens + batch.ids.numel()),
+            "tokens": int(tokens + sum(text.ids.numel() for text in batch.texts)),
+            **others,
         }
 
-    def _gradients(self, batch: Batch) -> float:
-        """Add up the gradients of the parts; return the loss of the whole batch."""
-        whole, total = batch.counted.clamp(min=1e-9), 0.0
+    def _gradients(self, batch: AnyBatch) -> tuple[float, dict[str, float]]:
+        """Add up the gradients of the parts; return loss and other means of the whole batch."""
+        whole, total = batch.counted.clamp(min=1e-9), Means()
         parts = self._parts(batch, self.config.accumulation)
         for number, part in enumerate(parts):
             part = part.to(self.device)
             with self.parallel.backward(last=number + 1 == len(parts)):
                 # The mean of a part, weighted with its share of what counts in the batch of all
                 # ranks: the sum of these is the mean of the whole.
-                loss = self.loss(part) * (part.counted / whole)
+                found, others = split_found(self.loss(part))
+                loss = found * (part.counted / whole)
                 self.parallel.summed(loss).backward()
-            total += loss.item()
-        return self.parallel.sum([total])[0]
+            total.add(loss.item(), others, float(part.counted / whole))
+        return total.over_ranks(self.parallel)
 
-    def _parts(self, batch: Batch, count: int) -> list[Batch]:
+    def _parts(self, batch: AnyBatch, count: int) -> list[AnyBatch]:
         """The rows of this rank, in parts; ranks may differ by a row in each."""
-        size, ranks = len(batch.ids), self.parallel.world_size
+        size, ranks = len(batch.texts[0].ids), self.parallel.world_size
         if size % count or size < count * ranks:
             raise ValueError(
                 f"accumulation={count} on {ranks} rank{'s' * (ranks > 1)} does not divide a batch "
@@ -234,22 +245,29 @@ class Trainer:
         return [batch.rows(start, stop) for start, stop in pairwise(bounds)]
 
     def evaluate(self) -> float:
-        """Mean loss over the first ``eval_batches`` of ``eval_data``, in nats per token.
+        """Mean loss over the first ``eval_batches`` of ``eval_data``.
 
-        The state of the random generators is as before.
+        Of a language model it is in nats per token. The state of the random generators is as
+        before.
         """
+        return self.measure()["eval_loss"]
+
+    def measure(self) -> dict[str, float]:
+        """``eval_loss``, and what the loss gives besides, over the same batches."""
         if self.eval_data is None:
             raise ValueError("there is no eval_data: give it to Trainer")
         self.loss.eval()
-        total = counted = 0.0
+        total, counted = Means(), 0.0
         with torch.no_grad():
             for number in range(self.config.eval_batches):
                 batch = self._parts(self.eval_data.batch(number), 1)[0].to(self.device)
                 share = float(batch.counted)
-                total += float(self.loss(batch)) * share
+                loss, others = split_found(self.loss(batch))
+                total.add(float(loss) * share, others, share)
                 counted += share
-        total, counted = self.parallel.sum([total, counted])
-        return total / max(counted, 1e-9)
+        loss, others = total.over_ranks(self.parallel)
+        counted = max(self.parallel.sum([counted])[0], 1e-9)
+        return {f"eval_{name}": value / counted for name, value in {"loss": loss, **others}.items()}
 
     def _write_sample(self, bar: tqdm) -> None:
         self.model.eval()
