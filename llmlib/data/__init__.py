@@ -10,6 +10,7 @@ file                            what is in it
 :mod:`llmlib.data.stories`      the world of the companion model: stories a program can check
 :mod:`llmlib.data.arithmetic`   short arithmetic
 :mod:`llmlib.data.island`       the encyclopaedia of an invented island
+:mod:`llmlib.data.programs`     questions that a line of Python answers
 :mod:`llmlib.data.tool_calls`   questions, the calls that answer them, answers
 :mod:`llmlib.data.copying`      random segments written twice
 :mod:`llmlib.data.minhash`      near-duplicates
@@ -22,6 +23,7 @@ from .copying import CopySegment, copy_segments
 from .corpora import BUILT_IN_TEXTS, PUBLIC_TEXTS, load_corpus, load_text
 from .island import Island, make_island
 from .minhash import MinHash, near_duplicates
+from .programs import ProgramProblem, program_problems
 from .spirals import two_spirals
 from .stories import Story, StoryRecord, generate_stories
 from .tool_calls import ToolCall, ToolTask, tool_tasks
@@ -34,6 +36,7 @@ __all__ = [
     "CopySegment",
     "Island",
     "MinHash",
+    "ProgramProblem",
     "Story",
     "StoryRecord",
     "ToolCall",
@@ -48,6 +51,7 @@ __all__ = [
     "load_text",
     "make_island",
     "near_duplicates",
+    "program_problems",
     "tool_tasks",
     "two_spirals",
 ]

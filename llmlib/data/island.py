@@ -322,7 +322,7 @@ def make_island(*, seed: int = 0, split: str = "train", size: int = 120) -> Isla
     rng = random.Random(f"island {seed}")
     sizes = {kind: round(share * size / 120) for kind, share in SHARES.items()}
     sizes["person"] += size - sum(sizes.values())
-    pool = _names(size + 1, split, rng)
+    pool = invented_names(size + 1, split, rng)
     island = pool.pop()
     names = {kind: [pool.pop() for _ in range(number)] for kind, number in sizes.items()}
     articles = []
@@ -347,8 +347,14 @@ def make_island(*, seed: int = 0, split: str = "train", size: int = 120) -> Isla
     return Island(name=island, split=split, articles=tuple(articles))
 
 
-def _names(count: int, split: str, rng: random.Random) -> list[str]:
-    """Invent different names of one split, of three syllables."""
+def invented_names(count: int, split: str, rng: random.Random) -> list[str]:
+    """Invent different names of one split, of three syllables.
+
+    Examples
+    --------
+    >>> invented_names(3, "train", random.Random(0))
+    ['Zovobi', 'Pomini', 'Repeke']
+    """
     names: dict[str, None] = {}
     while len(names) < count:
         syllables = [rng.choice("bdfgklmnprstvz") + rng.choice("aeiou") for _ in range(3)]

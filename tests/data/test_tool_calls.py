@@ -1,5 +1,7 @@
 """Arithmetic, tool calls and copy segments: right answers, splits that hold."""
 
+import contextlib
+import io
 import json
 import operator
 import re
@@ -8,10 +10,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmlib.data import arithmetic_problems, copy_segments, make_island, tool_tasks
+from llmlib.data import (
+    arithmetic_problems,
+    copy_segments,
+    make_island,
+    program_problems,
+    tool_tasks,
+)
+from llmlib.data.programs import NUMBER_KINDS, WORD_KINDS
+from llmlib.data.tool_calls import TASK_KINDS
 
 SPLITS = ("train", "validation", "test")
 OPERATIONS = {"+": operator.add, "-": operator.sub, "*": operator.mul}
+
+
+def printed(code):
+    """What a line of ours prints; it is run here, as the library never does."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(code, {})
+    return out.getvalue().strip()
 
 
 def test_answers_are_right():
@@ -57,7 +75,7 @@ def test_wrong_problems(options, message):
 def test_calls_lead_to_the_answer(split):
     island = make_island(seed=2, split=split)
     for task in tool_tasks(300, seed=2, split=split):
-        assert task.kind in ("calculate", "look up", "both")
+        assert task.kind in TASK_KINDS
         for call in task.calls:
             request = json.loads(call.request)
             assert request == {"name": call.tool, "arguments": call.arguments}
@@ -65,6 +83,8 @@ def test_calls_lead_to_the_answer(split):
                 title = request["arguments"]["query"]
                 assert title in task.question
                 assert call.result == island.article(title).text
+            elif call.tool == "python":
+                assert call.result == printed(request["arguments"]["code"])
             else:
                 left, operation, right = request["arguments"]["expression"].split()
                 assert call.result == str(OPERATIONS[operation](int(left), int(right)))
@@ -78,6 +98,17 @@ def test_calls_lead_to_the_answer(split):
             )
 
 
+def test_the_second_call_needs_what_the_first_found():
+    seen = set()
+    for task in tool_tasks(200, seed=5, split="test", kinds=("both", "look up and run")):
+        first, second = task.calls
+        seen.add(second.tool)
+        (given,) = second.arguments.values()
+        words = re.findall(r"\d+|[A-Z][a-z]+", given)
+        assert any(word in first.result and word not in task.question for word in words), task
+    assert seen == {"calculator", "python"}
+
+
 def test_an_island_of_another_split_is_refused():
     with pytest.raises(ValueError, match="the island is for 'train'"):
         list(tool_tasks(1, split="test", island=make_island()))
@@ -85,8 +116,35 @@ def test_an_island_of_another_split_is_refused():
 
 def test_kinds_come_as_often():
     kinds = [task.kind for task in tool_tasks(30)]
-    assert {kinds.count(kind) for kind in set(kinds)} == {10}
+    assert {kind: kinds.count(kind) for kind in TASK_KINDS} == dict.fromkeys(TASK_KINDS, 6)
     assert list(tool_tasks(30, seed=1)) == list(tool_tasks(30, seed=1))
+    assert [task.kind for task in tool_tasks(3, kinds=("run",))] == ["run"] * 3
+
+
+def test_an_unknown_kind_of_task_is_refused():
+    with pytest.raises(ValueError, match="'guess'"):
+        list(tool_tasks(1, kinds=("guess",)))
+    with pytest.raises(ValueError, match="give some of"):
+        list(tool_tasks(1, kinds=()))
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_programs_print_their_answers(split):
+    problems = list(program_problems(400, seed=6, split=split))
+    assert {problem.kind for problem in problems} == {*NUMBER_KINDS, *WORD_KINDS}
+    for problem in problems:
+        assert problem.answer == printed(problem.code), problem
+        for value in re.findall(r"\d\d+|[A-Z][a-z]+", problem.code):
+            assert value in problem.question
+
+
+def test_programs_of_different_splits_never_meet():
+    made = {s: {p.code for p in program_problems(2000, seed=7, split=s)} for s in SPLITS}
+    assert not made["train"] & made["validation"]
+    assert not made["train"] & made["test"]
+    assert not made["validation"] & made["test"]
+    with pytest.raises(ValueError, match="'dev'"):
+        list(program_problems(1, split="dev"))
 
 
 @given(
