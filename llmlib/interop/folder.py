@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from llmlib.interop.convert import family_of, family_of_fields
-from llmlib.tokenizers import Tokenizer, load_tokenizer
+from llmlib.tokenizers import ChatTemplate, Tokenizer, load_tokenizer
 
 __all__ = ["load_pretrained", "save_pretrained"]
 
@@ -34,6 +34,8 @@ def save_pretrained(
     model: nn.Module,
     tokenizer: Tokenizer | None,
     path: str | Path,
+    *,
+    chat_template: ChatTemplate | None = None,
     **token_ids: int | None,
 ) -> None:
     """Write a folder that ``from_pretrained`` of transformers opens.
@@ -46,6 +48,8 @@ def save_pretrained(
         Written as ``tokenizer.json``.
     path : str or Path
         The folder; made where it is missing.
+    chat_template : ChatTemplate, optional
+        Written into ``tokenizer_config.json``, where ``apply_chat_template`` finds it.
     **token_ids
         ``bos_token_id``, ``eos_token_id``, ``pad_token_id``: what ``generate`` should know.
 
@@ -80,7 +84,10 @@ def save_pretrained(
     save_file(tensors, path / WEIGHTS, metadata={"format": "pt"})
     if tokenizer is not None:
         tokenizer.save(path / TOKENIZER)
-        _write_json(path / "tokenizer_config.json", _tokenizer_config(tokenizer, token_ids))
+        config = _tokenizer_config(tokenizer, token_ids)
+        if chat_template is not None:
+            config["chat_template"] = chat_template.jinja
+        _write_json(path / "tokenizer_config.json", config)
 
 
 def load_pretrained(

@@ -16,6 +16,7 @@ file                                           what is in it
 :mod:`llmlib.tokenizers.byte_alphabet`         bytes written as visible characters
 :mod:`llmlib.tokenizers.special_tokens`        strings that are never split; cutting a stream
 :mod:`llmlib.tokenizers.template`              special tokens around a text
+:mod:`llmlib.tokenizers.chat`                  conversations as text, and what is learned of them
 :mod:`llmlib.tokenizers.tokenizer_json`        the file format
 :mod:`llmlib.tokenizers.pair_index`            counts of pairs, kept up to date
 :mod:`llmlib.tokenizers.lattice`               sums over all ways to cut words
@@ -25,6 +26,7 @@ file                                           what is in it
 """
 
 from llmlib.tokenizers.bpe import BPETokenizer
+from llmlib.tokenizers.chat import ChatTemplate
 from llmlib.tokenizers.loading import load_tokenizer
 from llmlib.tokenizers.tokenizer import Tokenizer
 from llmlib.tokenizers.unigram import UnigramTokenizer
@@ -32,6 +34,7 @@ from llmlib.tokenizers.wordpiece import WordPieceTokenizer
 
 __all__ = [
     "BPETokenizer",
+    "ChatTemplate",
     "Tokenizer",
     "UnigramTokenizer",
     "WordPieceTokenizer",
