@@ -28,6 +28,7 @@ PARTS = (
     "llama",
     "decoding",
     "data_pipeline",
+    "distributed",
     "kv_cache",
 )
 
