@@ -1,13 +1,22 @@
 """Floor 4: from a model that continues texts to one that does what it is asked.
 
-===========================================  ====================================================
-file                                         what is in it
-===========================================  ====================================================
-:mod:`llmlib.post_training.lora`             low-rank adaptation, its scales, merging
-:mod:`llmlib.post_training.dora`             the same with a length for each row
-:mod:`llmlib.post_training.adapter_files`    adapters in the format of peft
-:mod:`llmlib.post_training.adapter_cost`     what an adapter costs, as formulas
-===========================================  ====================================================
+=================================================  ================================================
+file                                               what is in it
+=================================================  ================================================
+:mod:`llmlib.post_training.lora`                   low-rank adaptation, its scales, merging
+:mod:`llmlib.post_training.dora`                   the same with a length for each row
+:mod:`llmlib.post_training.adapter_files`          adapters in the format of peft
+:mod:`llmlib.post_training.adapter_cost`           what an adapter costs, as formulas
+:mod:`llmlib.post_training.ppo`                    losses of proximal policy optimisation
+:mod:`llmlib.post_training.ppo_config`             its settings
+:mod:`llmlib.post_training.ppo_guards`             what stops a run that diverges
+:mod:`llmlib.post_training.ppo_trainer`            PPO with its four models
+:mod:`llmlib.post_training.advantages`             how much better a token was than expected
+:mod:`llmlib.post_training.kl`                     distance from a reference, and its price
+:mod:`llmlib.post_training.rollouts`               what a policy wrote, ready to be judged
+:mod:`llmlib.post_training.value`                  a number at each token
+:mod:`llmlib.post_training.log_probabilities`      log-probabilities of given tokens
+=================================================  ================================================
 """
 
 from llmlib.post_training.adapter_cost import (
@@ -23,7 +32,21 @@ from llmlib.post_training.adapter_files import (
     take_adapter,
     transformers_names,
 )
+from llmlib.post_training.advantages import (
+    generalized_advantage_estimate,
+    masked_mean,
+    whiten,
+)
 from llmlib.post_training.dora import DoRALinear
+from llmlib.post_training.kl import (
+    AdaptiveKL,
+    FixedKL,
+    KLControl,
+    KLEstimates,
+    kl_estimates,
+    token_rewards,
+)
+from llmlib.post_training.log_probabilities import token_entropy, token_log_probabilities
 from llmlib.post_training.lora import (
     LoRALinear,
     apply_lora,
@@ -34,24 +57,56 @@ from llmlib.post_training.lora import (
     rank_stabilized_scale,
     remove_lora,
 )
+from llmlib.post_training.ppo import clip_share, ppo_clip_loss, value_clip_loss
+from llmlib.post_training.ppo_config import PPOConfig
+from llmlib.post_training.ppo_trainer import Experience, PPOTrainer
+from llmlib.post_training.rollouts import (
+    Rollouts,
+    response_log_probabilities,
+    response_values,
+    sample_responses,
+)
+from llmlib.post_training.value import ValueModel
 
 __all__ = [
+    "AdaptiveKL",
     "DoRALinear",
+    "Experience",
+    "FixedKL",
+    "KLControl",
+    "KLEstimates",
     "LoRALinear",
+    "PPOConfig",
+    "PPOTrainer",
+    "Rollouts",
+    "ValueModel",
     "apply_lora",
+    "clip_share",
     "dora_size",
+    "generalized_advantage_estimate",
+    "kl_estimates",
     "load_adapter",
     "lora_layers",
     "lora_parameters",
     "lora_scale",
     "lora_size",
+    "masked_mean",
     "merge_lora",
+    "ppo_clip_loss",
     "rank_stabilized_scale",
     "remove_lora",
+    "response_log_probabilities",
+    "response_values",
+    "sample_responses",
     "save_adapter",
     "set_adapter",
     "take_adapter",
+    "token_entropy",
+    "token_log_probabilities",
+    "token_rewards",
     "trainable_share",
     "training_bytes",
     "transformers_names",
+    "value_clip_loss",
+    "whiten",
 ]
