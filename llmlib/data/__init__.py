@@ -12,6 +12,7 @@ file                            what is in it
 :mod:`llmlib.data.island`       the encyclopaedia of an invented island
 :mod:`llmlib.data.programs`     questions that a line of Python answers
 :mod:`llmlib.data.tool_calls`   questions, the calls that answer them, answers
+:mod:`llmlib.data.preferences`  pairs of stories, judged by a known taste with noise
 :mod:`llmlib.data.copying`      random segments written twice
 :mod:`llmlib.data.minhash`      near-duplicates
 :mod:`llmlib.data.packing`      documents of different lengths into rows and batches
@@ -23,6 +24,12 @@ from .copying import CopySegment, copy_segments
 from .corpora import BUILT_IN_TEXTS, PUBLIC_TEXTS, load_corpus, load_text
 from .island import Island, make_island
 from .minhash import MinHash, near_duplicates
+from .preferences import (
+    PreferencePair,
+    flawed_utility,
+    preference_pairs,
+    utility,
+)
 from .programs import ProgramProblem, program_problems
 from .spirals import two_spirals
 from .stories import Story, StoryRecord, generate_stories
@@ -36,6 +43,7 @@ __all__ = [
     "CopySegment",
     "Island",
     "MinHash",
+    "PreferencePair",
     "ProgramProblem",
     "Story",
     "StoryRecord",
@@ -46,12 +54,15 @@ __all__ = [
     "chinese_word_world",
     "copy_segments",
     "english_word_world",
+    "flawed_utility",
     "generate_stories",
     "load_corpus",
     "load_text",
     "make_island",
     "near_duplicates",
+    "preference_pairs",
     "program_problems",
     "tool_tasks",
     "two_spirals",
+    "utility",
 ]

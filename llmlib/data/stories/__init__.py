@@ -15,7 +15,7 @@ file                                      what is in it
 ========================================  ====================================================
 """
 
-from .generate import generate_stories
+from .generate import generate_stories, tell
 from .read import check_story, continuation_errors, log_probability, read_story
 from .record import Story, StoryRecord, split_of
 from .tasks import Instruction, Question, instruction_errors, instructions, questions
@@ -34,4 +34,5 @@ __all__ = [
     "questions",
     "read_story",
     "split_of",
+    "tell",
 ]

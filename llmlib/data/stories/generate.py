@@ -33,7 +33,7 @@ from .plots import plots
 from .record import FACTS, SPLITS, Story, StoryRecord, split_of_facts
 from .vocabulary import LANGUAGES, fillers
 
-__all__ = ["JOINER", "fact_bits", "generate_stories"]
+__all__ = ["JOINER", "fact_bits", "generate_stories", "tell"]
 
 #: What stands between two beats.
 JOINER = {"en": " ", "zh": ""}
@@ -209,3 +209,47 @@ def _stream(seed: int, split: str, language: str) -> Iterator[Story]:
             plot=telling.plot.name, ending=ending, **dict(zip(telling.names, facts, strict=True))
         )
         yield Story("".join(parts) % values, record, bits)
+
+
+def tell(record: StoryRecord, *, seed: int = 0, language: str = "en") -> Story:
+    """Draw a wording for a record.
+
+    Parameters
+    ----------
+    record : StoryRecord
+        What is to be true in the story.
+    seed : int
+        Of the wording.
+    language : str
+        ``"en"`` or ``"zh"``.
+
+    Raises
+    ------
+    ValueError
+        The record is not one of the world: a fact is missing, or a word is not of its kind.
+
+    Examples
+    --------
+    >>> first = next(generate_stories(1, seed=1))
+    >>> again = tell(first.record, seed=5)
+    >>> again.record == first.record, again.text == first.text
+    (True, False)
+    """
+    telling = next((one for one in tellings(language) if one.plot.name == record.plot), None)
+    if telling is None or record.ending not in telling.plot.endings:
+        raise ValueError(f"there is no plot {record.plot!r} with an ending {record.ending!r}")
+    if list(record.facts) != telling.names:
+        raise ValueError(f"{record.plot!r} has the facts {telling.names}, not {[*record.facts]}")
+    values: dict[str, str] = {}
+    for name, words, strings in zip(telling.names, telling.words, telling.strings, strict=True):
+        if record.facts[name] not in words:
+            raise ValueError(f"{record.facts[name]!r} is no {name}: choose one of {words}")
+        values.update(strings[words.index(record.facts[name])])
+    rng = random.Random(f"{language} telling {seed}")
+    _, bits, beats = next(end for end in telling.ends if end[0] == record.ending)
+    parts = []
+    for lines, _, cost in beats:
+        drawn = [rng.choice(options) for options, _ in rng.choice(lines)]
+        parts.append("".join(template for template, _ in drawn))
+        bits += cost + sum(more for _, more in drawn)
+    return Story(JOINER[language].join(parts) % values, record, bits)
