@@ -11,6 +11,7 @@ file                                               what is in it
 :mod:`llmlib.post_training.ppo_config`             its settings
 :mod:`llmlib.post_training.ppo_guards`             what stops a run that diverges
 :mod:`llmlib.post_training.ppo_trainer`            PPO with its four models
+:mod:`llmlib.post_training.experience`             what a step of PPO learns from
 :mod:`llmlib.post_training.advantages`             how much better a token was than expected
 :mod:`llmlib.post_training.kl`                     distance from a reference, and its price
 :mod:`llmlib.post_training.rollouts`               what a policy wrote, ready to be judged
@@ -38,6 +39,7 @@ from llmlib.post_training.advantages import (
     whiten,
 )
 from llmlib.post_training.dora import DoRALinear
+from llmlib.post_training.experience import Experience, judge_tokens
 from llmlib.post_training.kl import (
     AdaptiveKL,
     FixedKL,
@@ -59,7 +61,7 @@ from llmlib.post_training.lora import (
 )
 from llmlib.post_training.ppo import clip_share, ppo_clip_loss, value_clip_loss
 from llmlib.post_training.ppo_config import PPOConfig
-from llmlib.post_training.ppo_trainer import Experience, PPOTrainer
+from llmlib.post_training.ppo_trainer import PPOTrainer
 from llmlib.post_training.rollouts import (
     Rollouts,
     response_log_probabilities,
@@ -84,6 +86,7 @@ __all__ = [
     "clip_share",
     "dora_size",
     "generalized_advantage_estimate",
+    "judge_tokens",
     "kl_estimates",
     "load_adapter",
     "lora_layers",
