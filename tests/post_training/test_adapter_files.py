@@ -88,7 +88,9 @@ def test_names_of_every_linear_layer_of_a_llama():
 
 def test_packed_layers_have_no_other_name(tmp_path):
     model = apply_lora(gpt(), 2, 4, ["q_proj"])
-    with pytest.raises(ValueError, match="no other name is given for blocks.0.attention.q_proj"):
+    with pytest.raises(
+        ValueError, match=r"no other name is given for blocks\.0\.attention\.q_proj"
+    ):
         save_adapter(model, tmp_path, names=transformers_names(model))
     save_adapter(model, tmp_path)
     assert load_adapter(gpt(), tmp_path)(IDS).shape == (2, 10, 32)
@@ -139,7 +141,7 @@ def test_another_model_is_refused(tmp_path):
 
 
 def test_a_folder_without_an_adapter_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="has no adapter_config.json"):
+    with pytest.raises(FileNotFoundError, match=r"has no adapter_config\.json"):
         load_adapter(llama(), tmp_path)
 
 
@@ -164,5 +166,5 @@ def test_an_adapter_that_lacks_a_layer_is_not_set():
     model = apply_lora(llama(), 2, 4, ["q_proj"])
     adapter = take_adapter(model)
     adapter.pop("blocks.1.attention.q_proj.lora_B.weight")
-    with pytest.raises(ValueError, match="missing blocks.1.attention.q_proj.lora_B.weight"):
+    with pytest.raises(ValueError, match=r"missing blocks\.1\.attention\.q_proj\.lora_B\.weight"):
         set_adapter(model, adapter)

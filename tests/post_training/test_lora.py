@@ -22,7 +22,7 @@ from llmlib.post_training import (
     rank_stabilized_scale,
     remove_lora,
 )
-from llmlib.training import AdamW, Trainer, TrainConfig, parameter_groups
+from llmlib.training import AdamW, TrainConfig, Trainer, parameter_groups
 
 KINDS = pytest.mark.parametrize("kind", [LoRALinear, DoRALinear])
 SCALES = pytest.mark.parametrize("scale", [lora_scale, rank_stabilized_scale])
