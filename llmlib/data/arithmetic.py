@@ -11,7 +11,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["ArithmeticProblem", "arithmetic_problems"]
+__all__ = ["ArithmeticProblem", "arithmetic_problems", "arithmetic_split"]
 
 #: Operation -> ways to ask.
 ASKED = {
@@ -32,6 +32,18 @@ def evaluate(left: int, operation: str, right: int) -> int:
     if operation == "+":
         return left + right
     return left - right if operation == "-" else left * right
+
+
+def arithmetic_split(left: int, operation: str, right: int) -> str:
+    """Return the split that a problem belongs to, however it is asked.
+
+    Examples
+    --------
+    >>> arithmetic_split(17, "+", 25) in ("train", "validation", "test")
+    True
+    """
+    bucket = hashlib.blake2b(f"{left}{operation}{right}".encode(), digest_size=1).digest()[0]
+    return {0: "validation", 1: "test"}.get(bucket & 15, "train")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +113,7 @@ def arithmetic_problems(
         right = rng.randint(0, 12 if operation == "*" else largest)
         if operation == "-" and left < right:
             left, right = right, left
-        bucket = hashlib.blake2b(f"{left}{operation}{right}".encode(), digest_size=1).digest()[0]
-        if {0: "validation", 1: "test"}.get(bucket & 15, "train") != split:
+        if arithmetic_split(left, operation, right) != split:
             continue
         made += 1
         question = rng.choice(ASKED[operation]).format(left, right)
