@@ -3,6 +3,8 @@
 =================================================  ================================================
 file                                               what is in it
 =================================================  ================================================
+:mod:`llmlib.post_training.sft`                    conversations as batches; what is learned of them
+:mod:`llmlib.post_training.answering`              the assistant's next turn
 :mod:`llmlib.post_training.lora`                   low-rank adaptation, its scales, merging
 :mod:`llmlib.post_training.dora`                   the same with a length for each row
 :mod:`llmlib.post_training.adapter_files`          adapters in the format of peft
@@ -38,6 +40,7 @@ from llmlib.post_training.advantages import (
     masked_mean,
     whiten,
 )
+from llmlib.post_training.answering import replies, reply
 from llmlib.post_training.dora import DoRALinear
 from llmlib.post_training.experience import Experience, judge_tokens
 from llmlib.post_training.kl import (
@@ -68,10 +71,12 @@ from llmlib.post_training.rollouts import (
     response_values,
     sample_responses,
 )
+from llmlib.post_training.sft import ChatBatches, pack_chats, shift_targets
 from llmlib.post_training.value import ValueModel
 
 __all__ = [
     "AdaptiveKL",
+    "ChatBatches",
     "DoRALinear",
     "Experience",
     "FixedKL",
@@ -95,14 +100,18 @@ __all__ = [
     "lora_size",
     "masked_mean",
     "merge_lora",
+    "pack_chats",
     "ppo_clip_loss",
     "rank_stabilized_scale",
     "remove_lora",
+    "replies",
+    "reply",
     "response_log_probabilities",
     "response_values",
     "sample_responses",
     "save_adapter",
     "set_adapter",
+    "shift_targets",
     "take_adapter",
     "token_entropy",
     "token_log_probabilities",
