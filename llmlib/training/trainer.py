@@ -31,6 +31,7 @@ from llmlib.training.guards import (
 from llmlib.training.history import History
 from llmlib.training.loss import BatchLoss
 from llmlib.training.means import Means, split_found
+from llmlib.training.monitor import Monitor
 from llmlib.training.optimizer import AdamW, parameter_groups
 from llmlib.training.parallel import OneProcess
 from llmlib.training.random_state import random_states, set_random_states
@@ -77,6 +78,8 @@ class Trainer:
         batch and gives its mean loss, or this and a dictionary of other means to log, numbers by
         name. :class:`~llmlib.training.BatchLoss`, the cross-entropy of the next token, when left
         out; it needs a model that has ``loss(ids, targets, mask)``.
+    monitors : sequence of Monitor
+        What is measured around each update, for example :class:`~llmlib.training.UpdateRatio`.
     parallel : OneProcess, optional
         The processes that share the work, for example :class:`~llmlib.training.DataParallel`. Each
         makes the same Trainer and calls the same methods. Rank 0 writes logs and checkpoints,
@@ -89,9 +92,9 @@ class Trainer:
     step : int
         Updates done.
     history : History
-        ``step``, ``loss``, ``lr``, ``grad_norm`` and ``tokens`` of each update, and what the loss
-        gives besides; ``eval_loss`` and the others, each with ``eval_`` before its name, where
-        measured.
+        ``step``, ``loss``, ``lr``, ``grad_norm`` and ``tokens`` of each update, what the loss gives
+        besides, and what the monitors measure; ``eval_loss`` and the others, each with ``eval_``
+        before its name, where measured.
     samples : list of (int, str)
         Step and text.
 
@@ -125,6 +128,7 @@ class Trainer:
         sample: Callable[[nn.Module], str] | None = None,
         progress: bool = False,
         loss: Callable[[nn.Module, str], nn.Module] = BatchLoss,
+        monitors: Sequence[Monitor] = (),
         parallel: OneProcess | None = None,
     ) -> None:
         if config.save_every and folder is None:
@@ -140,7 +144,7 @@ class Trainer:
         self.parallel = OneProcess() if parallel is None else parallel
         self._first = self.parallel.rank == 0
         self.logs, self.sample = list(logs) if self._first else [], sample
-        self.progress = progress and self._first
+        self.progress, self.monitors = progress and self._first, list(monitors)
         self.device = next(model.parameters()).device
         self.loss = self.parallel.share_model(loss(model, config.precision))
         groups = parameter_groups(model, config.weight_decay)
@@ -206,9 +210,11 @@ class Trainer:
         loss, others = self._gradients(batch)
         norm = self.parallel.clip_grad_norm(self.model.parameters(), config.clip_norm)
         self._check_progress(loss, norm, lr)
+        for monitor in self.monitors:
+            monitor.before_update(self.model)
         self.optimizer.step()
         tokens = self.history.rows[-1]["tokens"] if len(self.history) else 0
-        return {
+        row = {
             "step": self.step,
             "loss": loss,
             "lr": lr,
@@ -216,6 +222,9 @@ class Trainer:
             "tokens": int(tokens + sum(text.ids.numel() for text in batch.texts)),
             **others,
         }
+        for monitor in self.monitors:
+            row |= monitor.after_update(self.model, row)
+        return row
 
     def _gradients(self, batch: AnyBatch) -> tuple[float, dict[str, float]]:
         """Add up the gradients of the parts; return loss and other means of the whole batch."""
