@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -13,7 +15,7 @@ from llmlib.interop.gpt2 import ACTIVATIONS
 from llmlib.interop.tensors import Layout, Link
 from llmlib.models import Bert, BertConfig
 
-__all__ = ["BERT_FAMILIES", "BERT_MASKED", "BERT_PRETRAINING", "bert_family"]
+__all__ = ["BERT_ENCODER", "BERT_FAMILIES", "BERT_MASKED", "BERT_PRETRAINING", "bert_family"]
 
 DEFAULTS = {
     "vocab_size": 30522, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12,
@@ -24,7 +26,9 @@ DEFAULTS = {
 }  # fmt: skip
 
 
-def read_config(fields: Fields, theirs: Mapping[str, Tensor]) -> BertConfig:
+def read_config(
+    fields: Fields, theirs: Mapping[str, Tensor], *, masked_tokens: bool = True
+) -> BertConfig:
     fields.demand("is_decoder", False)
     fields.demand("is_encoder_decoder", False)
     fields.demand("add_cross_attention", False)
@@ -43,6 +47,7 @@ def read_config(fields: Fields, theirs: Mapping[str, Tensor]) -> BertConfig:
         norm_eps=fields.take("layer_norm_eps"),
         dropout=fields.same("hidden_dropout_prob", "attention_probs_dropout_prob"),
         # Published files of BertForMaskedLM often hold the second head as well.
+        masked_tokens=masked_tokens,
         next_sentence="cls.seq_relationship.weight" in theirs,
         padding_id=fields.take("pad_token_id"),
     )
@@ -124,11 +129,33 @@ def _family(architecture: str) -> Family:
     )
 
 
+BODY = "bert."
+
+
+def encoder_layouts(config: BertConfig) -> tuple[Layout]:
+    """The body alone: names without ``bert.``, no heads, and the pooler."""
+    (whole,) = layouts(config)
+    links = [
+        Link(link.theirs.removeprefix(BODY), link.ours)
+        for link in whole.links
+        if link.theirs.startswith(BODY)
+    ]
+    links += [Link(f"pooler.dense.{part}", (f"pooler.{part}",)) for part in ("weight", "bias")]
+    return (Layout(links=links, skipped=whole.skipped, old_endings=whole.old_endings),)
+
+
 BERT_PRETRAINING = _family("BertForPreTraining")
 BERT_MASKED = _family("BertForMaskedLM")
-BERT_FAMILIES = (BERT_PRETRAINING, BERT_MASKED)
+BERT_ENCODER = replace(
+    _family("BertModel"),
+    read_config=partial(read_config, masked_tokens=False),
+    layouts=encoder_layouts,
+)
+BERT_FAMILIES = (BERT_PRETRAINING, BERT_MASKED, BERT_ENCODER)
 
 
 def bert_family(config: BertConfig) -> Family:
-    """With both heads, or with that for hidden tokens only."""
+    """With both heads, with that for hidden tokens only, or with none."""
+    if not config.masked_tokens:
+        return BERT_ENCODER
     return BERT_PRETRAINING if config.next_sentence else BERT_MASKED

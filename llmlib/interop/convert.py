@@ -30,8 +30,8 @@ def from_transformers(hf_model: nn.Module) -> nn.Module:
     hf_model : transformers.PreTrainedModel
         A ``GPT2LMHeadModel``; a ``LlamaForCausalLM``, ``MistralForCausalLM``,
         ``MixtralForCausalLM``, ``Qwen2ForCausalLM`` or ``Qwen3ForCausalLM``; a
-        ``BertForPreTraining`` or ``BertForMaskedLM``; a ``T5ForConditionalGeneration``; or a
-        ``MarianMTModel``.
+        ``BertForPreTraining``, ``BertForMaskedLM`` or ``BertModel``; a
+        ``T5ForConditionalGeneration``; or a ``MarianMTModel``.
 
     Returns
     -------

@@ -80,6 +80,9 @@ class BertConfig:
         Of embeddings, attention weights and what each layer adds, during training.
     next_sentence : bool
         Whether there is a head for the second task. RoBERTa and later models drop it.
+    masked_tokens : bool
+        Whether there is a head that fills in hidden tokens. Encoders that search or classify have
+        none: their last layer is :meth:`Bert.hidden_states`, and a pooler stands ready for a head.
     padding_id : int, optional
         Token whose embedding is not trained.
 
@@ -100,6 +103,7 @@ class BertConfig:
     norm_eps: float = 1e-12
     dropout: float = 0.0
     next_sentence: bool = True
+    masked_tokens: bool = True
     padding_id: int | None = 0
 
     def __post_init__(self) -> None:
@@ -108,6 +112,11 @@ class BertConfig:
             raise ValueError(
                 f"vocab_size, context_length, num_layers, num_segments = {sizes}: each must be at "
                 "least 1"
+            )
+        if self.next_sentence and not self.masked_tokens:
+            raise ValueError(
+                "next_sentence=True with masked_tokens=False: the two heads are trained together; "
+                "set next_sentence=False for an encoder without heads"
             )
 
 
@@ -122,8 +131,8 @@ class Bert(nn.Module):
     Notes
     -----
     Source: Devlin et al. 2018. Equal to ``BertForPreTraining`` of transformers, or to
-    ``BertForMaskedLM`` with ``next_sentence=False``. Initial weights: normal with standard
-    deviation 0.02.
+    ``BertForMaskedLM`` with ``next_sentence=False``, or to ``BertModel`` with
+    ``masked_tokens=False`` too. Initial weights: normal with standard deviation 0.02.
 
     Examples
     --------
@@ -147,13 +156,15 @@ class Bert(nn.Module):
         self.embedding_norm = LayerNorm(dim, eps=config.norm_eps)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(self._block() for _ in range(config.num_layers))
-        self.transform = nn.Sequential(
-            Linear(dim, dim),
-            make_activation(config.activation),
-            LayerNorm(dim, eps=config.norm_eps),
-        )
-        self.output_bias = nn.Parameter(torch.zeros(config.vocab_size))
-        self.pooler = Linear(dim, dim) if config.next_sentence else None
+        if config.masked_tokens:
+            self.transform = nn.Sequential(
+                Linear(dim, dim),
+                make_activation(config.activation),
+                LayerNorm(dim, eps=config.norm_eps),
+            )
+            self.output_bias = nn.Parameter(torch.zeros(config.vocab_size))
+        needs_pooler = config.next_sentence or not config.masked_tokens
+        self.pooler = Linear(dim, dim) if needs_pooler else None
         self.next_sentence_head = Linear(dim, 2) if config.next_sentence else None
         initialise(self, std=0.02)
 
@@ -188,6 +199,7 @@ class Bert(nn.Module):
         Tensor
             Logits ``(B, T, V)``.
         """
+        self._check_head()
         return self.logits(self.hidden_states(ids, mask, segments=segments))
 
     def hidden_states(
@@ -254,6 +266,7 @@ class Bert(nn.Module):
         Tensor
             A number, in nats.
         """
+        self._check_head()
         hidden = self.hidden_states(ids, mask, segments=segments)
         if targets.shape != ids.shape:
             raise ValueError(
@@ -270,6 +283,12 @@ class Bert(nn.Module):
         if next_sentence is None:
             return loss
         return loss + F.cross_entropy(self.next_sentence_logits(hidden), next_sentence)
+
+    def _check_head(self) -> None:
+        if not self.config.masked_tokens:
+            raise ValueError(
+                "config.masked_tokens is False, so no head fills in tokens: use hidden_states"
+            )
 
     def _check_segments(self, segments: Tensor, ids: Tensor) -> None:
         if segments.shape != ids.shape:

@@ -4,12 +4,14 @@ import random
 
 import numpy as np
 import pytest
+import torch
 
 from llmlib.data import make_island
 from llmlib.evaluation import ndcg_at_k, recall_at_k, reciprocal_rank
 from llmlib.retrieval import BM25, DenseIndex, FaissNeighbours, split_headings, split_text
 from llmlib.retrieval.bm25 import search_words
 from llmlib.retrieval.splitting import SEPARATORS
+from tests.parity.models import assert_same_model, draw
 
 
 @pytest.mark.parity(component="retrieval.BM25", peer="bm25s.BM25")
@@ -96,3 +98,21 @@ def test_recall_and_reciprocal_rank_of_one_relevant():
     ranks = np.mean([reciprocal_rank(r, [n]) for r, n in zip(rankings, right, strict=True)])
     labels = np.eye(8)[right]
     assert ranks == pytest.approx(metrics.label_ranking_average_precision_score(labels, scores))
+
+
+@pytest.mark.parity(component="models.Bert (no heads)", peer="transformers.BertModel")
+def test_bert_without_heads():
+    transformers = pytest.importorskip("transformers")
+    config = transformers.BertConfig(
+        vocab_size=37, hidden_size=24, num_attention_heads=3, intermediate_size=40,
+        max_position_embeddings=12, num_hidden_layers=2,
+    )  # fmt: skip
+    theirs = draw(transformers.BertModel(config))
+    ids, mask = torch.randint(0, 37, (3, 9)), torch.arange(9) < torch.tensor([[9], [5], [1]])
+    ours = assert_same_model(
+        theirs,
+        lambda ours: ours.hidden_states(ids, mask),
+        lambda theirs: theirs(ids, attention_mask=mask.long()).last_hidden_state,
+        counted=mask,
+    )
+    assert not ours.config.masked_tokens
