@@ -1,29 +1,37 @@
 """Floor 5: the book's own model, carried through its chapters.
 
-====================================  ===========================================================
-file                                  what is in it
-====================================  ===========================================================
-:mod:`llmlib.companion.stage`         loading a stage
-:mod:`llmlib.companion.recipe`        what decides how a stage comes about
-:mod:`llmlib.companion.documents`     what it reads
-:mod:`llmlib.companion.train`         from a recipe to a model
-:mod:`llmlib.companion.evaluate`      what it can do, in numbers
-:mod:`llmlib.companion.card`          the model card
-====================================  ===========================================================
+======================================  =========================================================
+file                                    what is in it
+======================================  =========================================================
+:mod:`llmlib.companion.stage`           loading a stage
+:mod:`llmlib.companion.recipe`          what decides how a stage comes about
+:mod:`llmlib.companion.tokenizer`       text to ids, the same in all stages
+:mod:`llmlib.companion.documents`       what the base stage reads
+:mod:`llmlib.companion.methods`         how the stages are made, a module for each method
+:mod:`llmlib.companion.train`           from a recipe to a model
+:mod:`llmlib.companion.writing`         letting it write
+:mod:`llmlib.companion.evaluate`        how well it knows its world, in numbers
+:mod:`llmlib.companion.chat_scores`     how well it does what it is asked, in numbers
+:mod:`llmlib.companion.card`            the model card
+======================================  =========================================================
 """
 
+from llmlib.companion.chat_scores import ChatScores, evaluate_chat
 from llmlib.companion.documents import DocumentBatches
 from llmlib.companion.evaluate import StoryScores, bits_per_character, evaluate_stories
 from llmlib.companion.recipe import Recipe, read_recipe
 from llmlib.companion.stage import load, training_log
-from llmlib.companion.train import continue_story, train
+from llmlib.companion.train import train
+from llmlib.companion.writing import continue_story
 
 __all__ = [
+    "ChatScores",
     "DocumentBatches",
     "Recipe",
     "StoryScores",
     "bits_per_character",
     "continue_story",
+    "evaluate_chat",
     "evaluate_stories",
     "load",
     "read_recipe",

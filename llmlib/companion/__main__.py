@@ -1,4 +1,4 @@
-"""``python -m llmlib.companion``: train a stage, measure it, let it write."""
+"""``python -m llmlib.companion``: train a stage, measure it, let it write and reply."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from pathlib import Path
 
 import torch
 
-from llmlib.companion.card import write_card
-from llmlib.companion.evaluate import evaluate_stories
+from llmlib.companion.methods import METHODS
 from llmlib.companion.recipe import read_recipe
 from llmlib.companion.stage import folder_of, load
-from llmlib.companion.train import continue_story, stories_of_training, train
+from llmlib.companion.train import train
+from llmlib.companion.writing import continue_story
+from llmlib.post_training import reply
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,14 +24,16 @@ def main(arguments: list[str] | None = None) -> int:
     making = commands.add_parser("train", help="make a stage, or go on where it stopped")
     making.add_argument("recipe", help="a stage of the book, or a .toml file")
     making.add_argument("--folder", type=Path, help="for checkpoints and result (default: stage)")
+    making.add_argument("--start", help="stage or folder to begin with (default: the recipe's)")
     making.add_argument("--until", type=int, help="step to stop at")
     making.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     making.add_argument("--engine", default="ddp", choices=("ddp", "fsdp"), help="under torchrun")
     making.add_argument("--threads", type=int, help="threads of the processor")
-    measuring = commands.add_parser("evaluate", help="measure a stage on held-out stories")
+    measuring = commands.add_parser("evaluate", help="measure a stage on held-out data")
     measuring.add_argument("stage", help="a stage of the book, or the folder of one")
-    measuring.add_argument("--stories", type=int, default=500)
-    measuring.add_argument("--samples", type=int, default=200)
+    measuring.add_argument("--stories", type=int, default=500, help="for bits per character")
+    measuring.add_argument("--samples", type=int, default=200, help="continuations of stories")
+    measuring.add_argument("--conversations", type=int, default=200, help="of each kind")
     measuring.add_argument(
         "--against-training", action="store_true", help="look for copies in all stories trained on"
     )
@@ -41,8 +44,14 @@ def main(arguments: list[str] | None = None) -> int:
     writing.add_argument("--count", type=int, default=3)
     writing.add_argument("--temperature", type=float, default=1.0)
     writing.add_argument("--seed", type=int, default=0)
+    talking = commands.add_parser("chat", help="say something to a stage")
+    talking.add_argument("stage")
+    talking.add_argument("say", nargs="+", help="what the user says, a turn each")
+    talking.add_argument("--system", default="", help="what the system says first")
     options = parser.parse_args(arguments)
-    {"train": _train, "evaluate": _evaluate, "sample": _sample}[options.command](options)
+    {"train": _train, "evaluate": _evaluate, "sample": _sample, "chat": _chat}[options.command](
+        options
+    )
     return 0
 
 
@@ -51,32 +60,45 @@ def _train(options: argparse.Namespace) -> None:
         torch.set_num_threads(options.threads)
     folder = options.folder or Path(read_recipe(options.recipe).stage)
     trainer = train(
-        options.recipe, folder, until=options.until, device=options.device, progress=True
+        options.recipe,
+        folder,
+        start=options.start,
+        until=options.until,
+        device=options.device,
+        engine=options.engine,
+        progress=True,
     )
-    print(f"step {trainer.step} of {trainer.config.steps}; everything is in {folder}")
+    steps = read_recipe(options.recipe).training["steps"]
+    print(f"step {trainer.step} of {steps}; everything is in {folder}")
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    model, tokenizer = load(options.stage)
-    recipe = read_recipe(folder_of(options.stage) / "recipe.toml")
-    seen = stories_of_training(recipe, tokenizer) if options.against_training else ()
-    scores = evaluate_stories(
-        model, tokenizer, stories=options.stories, samples=options.samples, seen=seen
+    folder = folder_of(options.stage)
+    recipe = read_recipe(folder / "recipe.toml")
+    method = METHODS[recipe.method]
+    scores = method.evaluate(
+        recipe,
+        folder,
+        stories=options.stories,
+        samples=options.samples,
+        against_training=options.against_training,
+        conversations=options.conversations,
     )
-    print(f"bits per character   {scores.bits_per_character:.4f}")
-    print(f"the generator's own  {scores.floor:.4f}")
-    print(f"difference           {scores.over_floor:.4f}")
-    print(f"consistent           {scores.consistent:.1%} of {options.samples} continuations")
-    if options.against_training:
-        print(f"copies of training   {scores.copied:.1%} (by chance {scores.copied_by_chance:.1%})")
-    for mistake in scores.mistakes:
-        print(f"  {mistake}")
+    print("\n".join(scores.lines()))
     if options.save:
-        folder = folder_of(options.stage)
         (folder / "evaluation.json").write_text(
             json.dumps(asdict(scores), indent=1) + "\n", encoding="utf-8"
         )
-        write_card(folder, recipe, model, scores)
+        method.card(folder, recipe, load(folder)[0], scores)
+
+
+def _chat(options: argparse.Namespace) -> None:
+    model, tokenizer = load(options.stage)
+    messages = [{"role": "system", "content": options.system}] if options.system else []
+    for line in options.say:
+        messages.append({"role": "user", "content": line})
+        messages.append({"role": "assistant", "content": reply(model, tokenizer, messages)})
+        print(f"> {line}\n{messages[-1]['content']}")
 
 
 def _sample(options: argparse.Namespace) -> None:

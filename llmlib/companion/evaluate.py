@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from llmlib.companion.documents import END
-from llmlib.companion.train import continue_story
+from llmlib.companion.writing import continue_story
 from llmlib.data.stories import Story, continuation_errors, generate_stories
 from llmlib.models import Llama
 from llmlib.tokenizers import Tokenizer
@@ -48,6 +48,17 @@ class StoryScores:
     mistakes: list[str]
     copied: float
     copied_by_chance: float
+
+    def lines(self) -> list[str]:
+        """The numbers as text."""
+        return [
+            f"bits per character   {self.bits_per_character:.4f}",
+            f"the generator's own  {self.floor:.4f}",
+            f"difference           {self.over_floor:.4f}",
+            f"consistent           {self.consistent:.1%} of continuations",
+            f"copies of training   {self.copied:.1%} (by chance {self.copied_by_chance:.1%})",
+            *(f"  {mistake}" for mistake in self.mistakes),
+        ]
 
     @property
     def over_floor(self) -> float:

@@ -26,15 +26,28 @@ class Recipe:
         Its name.
     seed : int
         Of the initial weights and of the data.
+    method : str
+        How it is made: an entry of :data:`llmlib.companion.methods.METHODS`.
+    start : str, optional
+        The stage whose model it begins with, and whose tokenizer it keeps. Without one it has
+        ``tokenizer`` and ``model`` of its own.
     tokenizer : dict
         ``vocab_size``, and from how many ``documents`` it is learned.
     model : dict
         Arguments of :class:`~llmlib.models.LlamaConfig`; the vocabulary is the tokenizer's.
     data : dict
-        ``documents`` of a batch, ``length`` of its rows in tokens, batches with ``copying_first``,
-        and the ``mixture``: kind of document to its share.
+        Of the base stage: ``documents`` of a batch, ``length`` of its rows in tokens, batches with
+        ``copying_first``, and the ``mixture``: kind of document to its share. Other methods say
+        what they read.
     training : dict
-        Arguments of :class:`~llmlib.training.TrainConfig`.
+        Arguments of :class:`~llmlib.training.TrainConfig`; ``steps`` there are in every method.
+    options : dict
+        What is special to a method.
+
+    Raises
+    ------
+    ValueError
+        A new model has no sizes, or one that begins with another has some.
 
     Examples
     --------
@@ -45,10 +58,20 @@ class Recipe:
 
     stage: str
     seed: int
-    tokenizer: dict[str, int]
-    model: dict[str, Any]
-    data: dict[str, Any]
+    method: str = "pretraining"
+    start: str | None = None
+    tokenizer: dict[str, int] = field(default_factory=dict)
+    model: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (self.start is None) != bool(self.model):
+            raise ValueError(
+                f"recipe {self.stage!r} starts from {self.start} and has sizes {self.model}: give "
+                "either a stage to start from, or the sizes of a new model"
+            )
 
     def model_config(self, vocab_size: int) -> LlamaConfig:
         """Sizes of the model."""
@@ -57,7 +80,8 @@ class Recipe:
     def train_config(self) -> TrainConfig:
         """Settings of the training."""
         options = dict(self.training)
-        options["betas"] = tuple(options["betas"])
+        if "betas" in options:
+            options["betas"] = tuple(options["betas"])
         return TrainConfig(**options)
 
 

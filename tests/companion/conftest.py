@@ -3,7 +3,8 @@
 import pytest
 
 from llmlib.companion.recipe import read_recipe
-from llmlib.companion.train import make_tokenizer, train
+from llmlib.companion.tokenizer import make_tokenizer
+from llmlib.companion.train import train
 
 RECIPE = """
 stage = "tiny"

@@ -11,7 +11,7 @@ import torch
 
 from llmlib.companion import load, read_recipe, train, training_log
 from llmlib.companion.__main__ import main
-from llmlib.companion.train import stories_of_training
+from llmlib.companion.methods.pretraining import stories_of_training
 from llmlib.data.stories import generate_stories
 from llmlib.training import latest_checkpoint, run_ranks
 

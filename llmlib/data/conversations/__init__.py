@@ -13,13 +13,14 @@ file                                               what is in it
 
 from .audit import conversation_errors
 from .conversation import NOT_KNOWN, REFUSED, Conversation, Turn, reply_errors
-from .draw import KINDS, draw_conversations
+from .draw import KINDS, ConversationMixture, draw_conversations
 
 __all__ = [
     "KINDS",
     "NOT_KNOWN",
     "REFUSED",
     "Conversation",
+    "ConversationMixture",
     "Turn",
     "conversation_errors",
     "draw_conversations",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from itertools import islice
 
@@ -9,7 +10,7 @@ from .about_facts import closed_book, passages, sums, tools
 from .about_stories import formats, instruction_following, questions_on_stories, refusals
 from .conversation import Conversation
 
-__all__ = ["KINDS", "draw_conversations"]
+__all__ = ["KINDS", "ConversationMixture", "draw_conversations"]
 
 #: Kind of conversation -> makes endlessly many, from a seed and a split.
 KINDS: dict[str, Callable[[int, str], Iterator[Conversation]]] = {
@@ -60,3 +61,61 @@ def draw_conversations(
     if split not in ("train", "validation", "test"):
         raise ValueError(f"split {split!r} is not train, validation or test")
     return islice(KINDS[kind](seed, split), count)
+
+
+class ConversationMixture:
+    """Batches of conversations of several kinds, each a function of its number.
+
+    Parameters
+    ----------
+    mixture : dict
+        Kind of conversation to its share.
+    conversations : int
+        Conversations of a batch.
+    split : str
+        As for :func:`draw_conversations`.
+    seed : int
+        Of everything drawn.
+
+    Raises
+    ------
+    ValueError
+        A kind is not known, or the shares do not sum to one.
+
+    Examples
+    --------
+    >>> source = ConversationMixture({"arithmetic": 0.5, "refusal": 0.5}, conversations=4)
+    >>> sorted(one.kind for one in source.batch(1))
+    ['arithmetic', 'arithmetic', 'arithmetic', 'refusal']
+    """
+
+    def __init__(
+        self,
+        mixture: dict[str, float],
+        *,
+        conversations: int,
+        split: str = "train",
+        seed: int = 0,
+    ) -> None:
+        unknown = sorted(set(mixture) - set(KINDS))
+        if unknown:
+            raise ValueError(f"no such kind of conversation: {unknown}; there are {sorted(KINDS)}")
+        if abs(sum(mixture.values()) - 1) > 1e-9:
+            raise ValueError(f"the shares {mixture} sum to {sum(mixture.values())}, not to 1")
+        self.mixture, self.conversations = mixture, conversations
+        self.split, self.seed = split, seed
+
+    def batch(self, number: int) -> list[Conversation]:
+        """The conversations of batch ``number``."""
+        rng = random.Random(f"mixture {self.seed} {number}")
+        kinds = rng.choices(list(self.mixture), list(self.mixture.values()), k=self.conversations)
+        drawn: list[Conversation] = []
+        for kind in self.mixture:
+            seed = rng.getrandbits(60)
+            drawn += draw_conversations(kind, kinds.count(kind), seed=seed, split=self.split)
+        rng.shuffle(drawn)
+        return drawn
+
+    def messages(self, number: int) -> list[list[dict[str, str]]]:
+        """The same as dictionaries, the way chat templates take them."""
+        return [conversation.messages for conversation in self.batch(number)]

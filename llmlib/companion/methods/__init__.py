@@ -1,0 +1,24 @@
+"""How the stages of the companion are made: a module for each method.
+
+=============================================  ==================================================
+file                                           what is in it
+=============================================  ==================================================
+:mod:`llmlib.companion.methods.method`         what a method has to say
+:mod:`llmlib.companion.methods.pretraining`    documents, from random weights
+:mod:`llmlib.companion.methods.sft`            conversations
+=============================================  ==================================================
+
+A new stage is a recipe in ``llmlib/companion/recipes/`` with ``method``, ``start`` and what its
+method reads from it; a new method is a module here and an entry in :data:`METHODS`.
+"""
+
+from llmlib.companion.methods import pretraining, sft
+from llmlib.companion.methods.method import Method, Run, chat_method, story_method
+
+__all__ = ["METHODS", "Method", "Run"]
+
+#: Name of a method in the recipes -> what it does.
+METHODS: dict[str, Method] = {
+    "pretraining": story_method(pretraining.make_run),
+    "sft": chat_method(sft.make_run),
+}

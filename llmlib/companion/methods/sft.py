@@ -1,0 +1,58 @@
+"""The SFT stage: conversations, of which the assistant's tokens are learned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmlib.data.conversations import ConversationMixture
+from llmlib.post_training import ChatBatches, reply
+from llmlib.training import CSVLog, OneProcess, Trainer
+
+if TYPE_CHECKING:
+    from llmlib.companion.recipe import Recipe
+    from llmlib.models import Llama
+    from llmlib.tokenizers import BPETokenizer
+
+__all__ = ["chat_batches", "make_run"]
+
+#: What the samples in the log of a run are replies to.
+SAMPLE = "Write a story with a fox and the mill."
+
+
+def make_run(
+    recipe: Recipe,
+    model: Llama,
+    tokenizer: BPETokenizer,
+    folder: Path,
+    *,
+    parallel: OneProcess,
+    progress: bool,
+) -> Trainer:
+    """Data and settings of a recipe, ready to run."""
+    return Trainer(
+        model,
+        recipe.train_config(),
+        chat_batches(recipe, tokenizer),
+        chat_batches(recipe, tokenizer, split="validation"),
+        folder=folder / "checkpoints",
+        logs=[CSVLog(folder / "log.csv")],
+        sample=lambda model: reply(model, tokenizer, [{"role": "user", "content": SAMPLE}]),
+        progress=progress,
+        parallel=parallel,
+    )
+
+
+def chat_batches(recipe: Recipe, tokenizer: BPETokenizer, *, split: str = "train") -> ChatBatches:
+    """The batches of a recipe that has a mixture of conversations.
+
+    ``[data]`` of the recipe says how many ``conversations`` are in a batch, and the ``length`` of
+    its rows; ``[data.mixture]`` the share of each kind.
+    """
+    mixture = ConversationMixture(
+        recipe.data["mixture"],
+        conversations=recipe.data["conversations"],
+        split=split,
+        seed=recipe.seed,
+    )
+    return ChatBatches(mixture.messages, tokenizer, length=recipe.data["length"])
