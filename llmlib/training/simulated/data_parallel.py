@@ -3,13 +3,13 @@ r"""Data parallelism: the same weights on every rank, other rows.
 .. math::
 
    \nabla \mathcal L = \sum_r \frac{n_r}{n} \nabla \mathcal L_r, \qquad
-   w_{t+1} = w_t - \eta \, \nabla \mathcal L(w_{t - d})
+   w_{t+1} = w_t - \eta \, \nabla \mathcal L(w_{t - \tau})
 
 =================  =================  =========================================================
 code               symbol             what it is
 =================  =================  =========================================================
 ``batch.counted``  :math:`n_r`        targets that count, on a rank
-``delay``          :math:`d`          updates that others make while a gradient is computed and
+``delay``          :math:`\tau`       updates that others make while a gradient is computed and
                                       sent; 0 where all wait for each other
 =================  =================  =========================================================
 
@@ -142,7 +142,7 @@ def delayed_descent(
 def highest_stable_rate(curvature: float, delay: int) -> float:
     r"""Learning rate above which :func:`delayed_descent` flies off a parabola.
 
-    .. math:: \eta^* = \frac{2}{\lambda} \sin \frac{\pi}{2 (2 d + 1)}
+    .. math:: \eta^* = \frac{2}{\lambda} \sin \frac{\pi}{2 (2 \tau + 1)}
 
     Parameters
     ----------
@@ -153,10 +153,10 @@ def highest_stable_rate(curvature: float, delay: int) -> float:
 
     Notes
     -----
-    The points follow :math:`x_{t+1} = x_t - a x_{t-d}` with :math:`a = \eta \lambda`. A solution
-    :math:`z^t` solves :math:`z^{d+1} = z^d - a`. On the edge of stability
-    :math:`z = e^{i \varphi}`: then :math:`a = e^{i d \varphi} (1 - e^{i \varphi})`, of size
-    :math:`2 \sin(\varphi / 2)`, is real and positive first at :math:`\varphi = \pi / (2 d + 1)`.
+    The points follow :math:`x_{t+1} = x_t - a x_{t-\tau}` with :math:`a = \eta \lambda`. A solution
+    :math:`z^t` solves :math:`z^{\tau+1} = z^\tau - a`. On the edge of stability
+    :math:`z = e^{i \varphi}`: then :math:`a = e^{i \tau \varphi} (1 - e^{i \varphi})`, of size
+    :math:`2 \sin(\varphi / 2)`, is real and positive first at :math:`\varphi = \pi / (2 \tau + 1)`.
 
     Examples
     --------
