@@ -9,6 +9,11 @@ file                                               what is in it
 :mod:`llmlib.post_training.dora`                   the same with a length for each row
 :mod:`llmlib.post_training.adapter_files`          adapters in the format of peft
 :mod:`llmlib.post_training.adapter_cost`           what an adapter costs, as formulas
+:mod:`llmlib.post_training.reward`                 a number for an answer, learned from comparisons
+:mod:`llmlib.post_training.reward_files`           reward models in folders that transformers opens
+:mod:`llmlib.post_training.preference_batches`     pairs of answers as batches
+:mod:`llmlib.post_training.best_of_n`              the best of several answers, and its price
+:mod:`llmlib.post_training.reinforce`              make what was rewarded likelier
 :mod:`llmlib.post_training.ppo`                    losses of proximal policy optimisation
 :mod:`llmlib.post_training.ppo_config`             its settings
 :mod:`llmlib.post_training.ppo_guards`             what stops a run that diverges
@@ -41,6 +46,7 @@ from llmlib.post_training.advantages import (
     whiten,
 )
 from llmlib.post_training.answering import replies, reply
+from llmlib.post_training.best_of_n import best_of_n, best_of_n_kl
 from llmlib.post_training.dora import DoRALinear
 from llmlib.post_training.experience import Experience, judge_tokens
 from llmlib.post_training.kl import (
@@ -65,6 +71,20 @@ from llmlib.post_training.lora import (
 from llmlib.post_training.ppo import clip_share, ppo_clip_loss, value_clip_loss
 from llmlib.post_training.ppo_config import PPOConfig
 from llmlib.post_training.ppo_trainer import PPOTrainer
+from llmlib.post_training.preference_batches import (
+    PreferenceBatch,
+    PreferenceBatches,
+    answer_batch,
+    pair_batch,
+)
+from llmlib.post_training.reinforce import leave_one_out_baseline, reinforce_loss
+from llmlib.post_training.reward import (
+    RewardLoss,
+    RewardModel,
+    pair_accuracy,
+    reward_ranking_loss,
+)
+from llmlib.post_training.reward_files import load_reward_model, save_reward_model
 from llmlib.post_training.rollouts import (
     Rollouts,
     response_log_probabilities,
@@ -85,15 +105,24 @@ __all__ = [
     "LoRALinear",
     "PPOConfig",
     "PPOTrainer",
+    "PreferenceBatch",
+    "PreferenceBatches",
+    "RewardLoss",
+    "RewardModel",
     "Rollouts",
     "ValueModel",
+    "answer_batch",
     "apply_lora",
+    "best_of_n",
+    "best_of_n_kl",
     "clip_share",
     "dora_size",
     "generalized_advantage_estimate",
     "judge_tokens",
     "kl_estimates",
+    "leave_one_out_baseline",
     "load_adapter",
+    "load_reward_model",
     "lora_layers",
     "lora_parameters",
     "lora_scale",
@@ -101,15 +130,20 @@ __all__ = [
     "masked_mean",
     "merge_lora",
     "pack_chats",
+    "pair_accuracy",
+    "pair_batch",
     "ppo_clip_loss",
     "rank_stabilized_scale",
+    "reinforce_loss",
     "remove_lora",
     "replies",
     "reply",
     "response_log_probabilities",
     "response_values",
+    "reward_ranking_loss",
     "sample_responses",
     "save_adapter",
+    "save_reward_model",
     "set_adapter",
     "shift_targets",
     "take_adapter",
