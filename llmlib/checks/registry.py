@@ -29,6 +29,8 @@ PARTS = (
     "decoding",
     "data_pipeline",
     "distributed",
+    "ppo",
+    "lora",
     "kv_cache",
 )
 
