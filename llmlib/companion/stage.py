@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,15 +10,24 @@ import torch
 
 from llmlib.interop import load_pretrained
 from llmlib.models import Llama
+from llmlib.post_training import (
+    RewardModel,
+    load_adapter,
+    load_reward_model,
+    merge_lora,
+    transformers_names,
+)
 from llmlib.training import History
 
 if TYPE_CHECKING:
     from llmlib.tokenizers import Tokenizer
 
-__all__ = ["STAGES", "load", "training_log"]
+__all__ = ["STAGES", "load", "load_reward", "training_log"]
 
 #: A folder for each stage: model, tokenizer, card, log of the training, evaluation.
 STAGES = Path(__file__).with_name("stages")
+# Marks a stage that is an adapter of another one.
+ADAPTER = "adapter_config.json"
 
 
 def load(stage: str | Path) -> tuple[Llama, Tokenizer]:
@@ -31,15 +41,44 @@ def load(stage: str | Path) -> tuple[Llama, Tokenizer]:
     Returns
     -------
     tuple
-        The model, in float32 and evaluation mode, and its tokenizer.
+        The model, in float32 and evaluation mode, and its tokenizer. A stage that is an adapter
+        comes merged into the stage that it was trained on.
 
     Raises
     ------
     FileNotFoundError
         There is no such stage; the message lists those there are.
     """
-    model, tokenizer = load_pretrained(folder_of(stage), dtype=torch.float32)
-    return model, tokenizer
+    folder = folder_of(stage)
+    if not (folder / ADAPTER).is_file():
+        return load_pretrained(folder, dtype=torch.float32)
+    fields = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))
+    model, tokenizer = load(fields["base_model_name_or_path"])
+    adapted = load_adapter(model, folder, names=transformers_names(model))
+    return merge_lora(adapted).eval(), tokenizer
+
+
+def load_reward(stage: str | Path = "reward") -> tuple[RewardModel, Tokenizer]:
+    """Open a reward model of the companion.
+
+    Parameters
+    ----------
+    stage : str or Path
+        ``"reward"``, or a folder that a recipe wrote.
+
+    Returns
+    -------
+    tuple
+        The model, in float32 and evaluation mode, and its tokenizer.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such stage; the message lists those there are.
+    ValueError
+        The stage is a language model.
+    """
+    return load_reward_model(folder_of(stage), dtype=torch.float32)
 
 
 def training_log(stage: str | Path) -> History:
@@ -56,7 +95,7 @@ def training_log(stage: str | Path) -> History:
 def folder_of(stage: str | Path) -> Path:
     """Where a stage lies."""
     for folder in (STAGES / str(stage), Path(stage)):
-        if (folder / "config.json").is_file():
+        if any((folder / name).is_file() for name in ("config.json", ADAPTER)):
             return folder
     there = ", ".join(sorted(path.name for path in STAGES.glob("*") if path.is_dir()))
     raise FileNotFoundError(

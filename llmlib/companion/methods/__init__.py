@@ -6,13 +6,17 @@ file                                           what is in it
 :mod:`llmlib.companion.methods.method`         what a method has to say
 :mod:`llmlib.companion.methods.pretraining`    documents, from random weights
 :mod:`llmlib.companion.methods.sft`            conversations
+:mod:`llmlib.companion.methods.reward`         comparisons of stories
+:mod:`llmlib.companion.methods.lora`           conversations, learned by adapters
 =============================================  ==================================================
 
 A new stage is a recipe in ``llmlib/companion/recipes/`` with ``method``, ``start`` and what its
 method reads from it; a new method is a module here and an entry in :data:`METHODS`.
 """
 
-from llmlib.companion.methods import pretraining, sft
+from dataclasses import replace
+
+from llmlib.companion.methods import lora, pretraining, sft
 from llmlib.companion.methods.method import Method, Run, chat_method, story_method
 
 __all__ = ["METHODS", "Method", "Run"]
@@ -21,4 +25,5 @@ __all__ = ["METHODS", "Method", "Run"]
 METHODS: dict[str, Method] = {
     "pretraining": story_method(pretraining.make_run),
     "sft": chat_method(sft.make_run),
+    "lora": replace(chat_method(lora.make_run, lora.write_adapter), card=lora.write_adapter_card),
 }
