@@ -7,6 +7,7 @@ file                                       what is in it
 :mod:`llmlib.training.config`              its settings
 :mod:`llmlib.training.guards`              what is checked before and during a run
 :mod:`llmlib.training.batches`             data as numbered batches
+:mod:`llmlib.training.prefetch`            batches made ahead by other processes
 :mod:`llmlib.training.optimizer`           AdamW and which weights decay
 :mod:`llmlib.training.optimizer_8bit`      AdamW with a state of bytes
 :mod:`llmlib.training.schedule`            the learning rate over a run
@@ -19,6 +20,7 @@ file                                       what is in it
 :mod:`llmlib.training.monitor`             what to watch: updates, speed, spikes
 :mod:`llmlib.training.random_state`        states of random generators, kept with a run
 :mod:`llmlib.training.launch`              several processes from a notebook cell
+:mod:`llmlib.training.captured`            a step recorded once and played back, on a GPU
 :mod:`llmlib.training.parallel`            one run on several processes: DDP and FSDP2
 :mod:`llmlib.training.sharded_checkpoint`  checkpoints that each rank writes its part of
 :mod:`llmlib.training.tensor_parallel`     layers cut among ranks
@@ -56,11 +58,13 @@ from llmlib.training.optimizer_8bit import (
     quantize_blocks,
 )
 from llmlib.training.parallel import (
+    CapturedGraphs,
     DataParallel,
     OneProcess,
     ShardedDataParallel,
     parallel_from_environment,
 )
+from llmlib.training.prefetch import PrefetchedBatches
 from llmlib.training.rate_test import RateTest, lr_range_test
 from llmlib.training.schedule import cosine_schedule
 from llmlib.training.sharded_checkpoint import read_shards, write_shards
@@ -104,6 +108,7 @@ __all__ = [
     "BatchLoss",
     "BatchSource",
     "CSVLog",
+    "CapturedGraphs",
     "CheckpointError",
     "DataParallel",
     "DivergenceError",
@@ -115,6 +120,7 @@ __all__ = [
     "Monitor",
     "OneProcess",
     "Packet",
+    "PrefetchedBatches",
     "RankError",
     "RateTest",
     "ShardedDataParallel",

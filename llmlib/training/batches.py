@@ -70,11 +70,11 @@ class Batch:
         >>> batch.rows(0, 2).ids.shape
         torch.Size([2, 3])
         """
-        return Batch(**{name: None if t is None else t[start:stop] for name, t in self._tensors()})
+        return Batch(**{name: t[start:stop] for name, t in self.tensors()})
 
     def to(self, device: torch.device | str) -> Batch:
         """The same on another device."""
-        return Batch(**{name: None if t is None else t.to(device) for name, t in self._tensors()})
+        return Batch(**{name: t.to(device) for name, t in self.tensors()})
 
     @property
     def counted(self) -> Tensor:
@@ -87,8 +87,10 @@ class Batch:
         """This batch alone: it is all that the model reads."""
         return (self,)
 
-    def _tensors(self) -> list[tuple[str, Tensor | None]]:
-        return [(field.name, getattr(self, field.name)) for field in fields(self)]
+    def tensors(self) -> list[tuple[str, Tensor]]:
+        """Name and tensor of all that is there."""
+        named = [(field.name, getattr(self, field.name)) for field in fields(self)]
+        return [(name, tensor) for name, tensor in named if tensor is not None]
 
 
 class BatchSource(Protocol):

@@ -42,9 +42,17 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from llmlib.training.captured import CapturedLoss
 from llmlib.training.gradients import clip_grad_norm
+from llmlib.training.loss import BatchLoss
 
-__all__ = ["DataParallel", "OneProcess", "ShardedDataParallel", "parallel_from_environment"]
+__all__ = [
+    "CapturedGraphs",
+    "DataParallel",
+    "OneProcess",
+    "ShardedDataParallel",
+    "parallel_from_environment",
+]
 
 Value = TypeVar("Value")
 
@@ -115,6 +123,33 @@ class OneProcess:
     def whole_model(self) -> AbstractContextManager:
         """In which all ranks can call the model outside its loss, each with the same input."""
         return nullcontext()
+
+
+class CapturedGraphs(OneProcess):
+    """One GPU, whose forward and backward passes are played back from CUDA graphs.
+
+    For a small model, whose kernels take less time than Python needs to start them. Only
+    :class:`~llmlib.training.BatchLoss` is recorded; any other loss runs as usual.
+
+    Parameters
+    ----------
+    device : torch.device or str
+        The GPU.
+
+    Raises
+    ------
+    ValueError
+        The device is not one that CUDA drives.
+    """
+
+    def __init__(self, device: torch.device | str = "cuda") -> None:
+        super().__init__(device)
+        if self.device.type != "cuda":
+            raise ValueError(f"CUDA graphs on {self.device}: they need a CUDA device")
+
+    def share_model(self, loss: nn.Module) -> nn.Module:
+        """The loss, recorded at the first batch of each size."""
+        return CapturedLoss(loss) if type(loss) is BatchLoss else loss
 
 
 class DataParallel(OneProcess):
@@ -265,7 +300,8 @@ def parallel_from_environment(engine: str = "ddp", device: str = "cpu") -> Itera
 
     Under ``torchrun`` (it sets ``RANK``, ``WORLD_SIZE`` and ``LOCAL_RANK``) a process group is
     made, and ended with the ``with`` block. In :func:`~llmlib.training.run_ranks` the one that is
-    there is used. Started alone, it is :class:`OneProcess`.
+    there is used. Started alone, it is :class:`CapturedGraphs` on a GPU, :class:`OneProcess`
+    elsewhere.
 
     Parameters
     ----------
@@ -294,7 +330,8 @@ def parallel_from_environment(engine: str = "ddp", device: str = "cpu") -> Itera
     if engine not in _ENGINES:
         raise ValueError(f"engine={engine!r} is not known: choose 'ddp' or 'fsdp'")
     if "RANK" not in os.environ:
-        yield OneProcess(device)
+        on_gpu = torch.device(device).type == "cuda"
+        yield CapturedGraphs(device) if on_gpu else OneProcess(device)
         return
     place = torch.device(device)
     if place.type == "cuda":
