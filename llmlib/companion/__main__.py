@@ -29,6 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     making.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     making.add_argument("--engine", default="ddp", choices=("ddp", "fsdp"), help="under torchrun")
     making.add_argument("--threads", type=int, help="threads of the processor")
+    making.add_argument("--workers", type=int, default=0, help="processes that make batches ahead")
     measuring = commands.add_parser("evaluate", help="measure a stage on held-out data")
     measuring.add_argument("stage", help="a stage of the book, or the folder of one")
     measuring.add_argument("--stories", type=int, default=500, help="for bits per character")
@@ -66,6 +67,7 @@ def _train(options: argparse.Namespace) -> None:
         until=options.until,
         device=options.device,
         engine=options.engine,
+        workers=options.workers,
         progress=True,
     )
     steps = read_recipe(options.recipe).training["steps"]
@@ -89,7 +91,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         (folder / "evaluation.json").write_text(
             json.dumps(asdict(scores), indent=1) + "\n", encoding="utf-8"
         )
-        method.card(folder, recipe, load(folder)[0], scores)
+        method.card(folder, recipe, method.load(folder)[0], scores)
 
 
 def _chat(options: argparse.Namespace) -> None:

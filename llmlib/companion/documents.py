@@ -7,8 +7,9 @@ be made at any time, and no story comes twice but by chance.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
@@ -23,7 +24,7 @@ from llmlib.data import (
 )
 from llmlib.data.island import IslandQuestion
 from llmlib.data.packing import fill_rows, pack_documents
-from llmlib.data.stories import Question, questions
+from llmlib.data.stories import Question, Story, questions
 from llmlib.tokenizers import Tokenizer
 from llmlib.training import Batch
 
@@ -34,11 +35,14 @@ END = "<|end|>"
 #: All special tokens: the later stages of the companion speak in turns.
 SPECIAL_TOKENS = (END, "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>")
 IGNORED = -100
+#: First line of a story with questions.
+READING = "Read and answer.\n"
+PRONOUNS = frozenset(("she", "her", "he", "his", "him"))
 
 
 @dataclass(frozen=True)
 class Document:
-    """Tokens, and from where on they are learned.
+    """Tokens, and which of them are learned.
 
     Parameters
     ----------
@@ -46,25 +50,55 @@ class Document:
         Tokens; the first is :data:`END`.
     learned_from : int
         Place of the first token that the model is to predict.
+    mentions : set of int
+        Places of tokens that mention again what the document has already spoken of.
     """
 
     ids: list[int]
     learned_from: int = 1
+    mentions: set[int] = field(default_factory=set)
 
 
 def _stories(tokenizer: Tokenizer, seed: int, split: str) -> Iterator[Document]:
     """Stories, whole."""
     for story in generate_stories(None, seed=seed, split=split):
-        yield _document(tokenizer, story.text)
+        document = _document(tokenizer, story.text)
+        document.mentions.update(_mentions(tokenizer, story, document.ids))
+        yield document
+
+
+def _mentions(tokenizer: Tokenizer, story: Story, ids: list[int]) -> Iterator[int]:
+    """Places in ``[END, *story tokens, END]`` that name a fact of the record again, or its hero.
+
+    A pronoun counts too: who it stands for has been said.
+    """
+    words = {*story.record.facts.values(), *PRONOUNS}
+    longest_first = sorted(words, key=lambda word: (-len(word), word))
+    named = re.compile(rf"\b(?:{'|'.join(map(re.escape, longest_first))})\b", re.IGNORECASE)
+    seen: set[str] = set()
+    again: list[tuple[int, int]] = []
+    for match in named.finditer(story.text):
+        word = match[0].lower()
+        if word in seen or word in PRONOUNS:
+            again.append(match.span())
+        seen.add(word)
+    place = 0
+    for number, token in enumerate(ids[1:-1], start=1):
+        begin, place = place, place + len(tokenizer.decode([token]))
+        if any(start < place and begin < stop for start, stop in again):
+            yield number
 
 
 def _questions(tokenizer: Tokenizer, seed: int, split: str) -> Iterator[Document]:
-    """Stories with questions about them."""
+    """Stories with questions about them, and a first line that says so.
+
+    Without it, every story of the model could go on with a question.
+    """
     rng = random.Random(seed)
     for story in generate_stories(None, seed=seed, split=split):
         asked = questions(story)
         chosen = rng.sample(asked, min(3, len(asked)))
-        yield _document(tokenizer, story.text.strip(), _answered(chosen))
+        yield _document(tokenizer, READING + story.text.strip(), _answered(chosen))
 
 
 def _articles(tokenizer: Tokenizer, seed: int, split: str) -> Iterator[Document]:
@@ -80,11 +114,13 @@ def _articles(tokenizer: Tokenizer, seed: int, split: str) -> Iterator[Document]
             about.setdefault(question.article, []).append(question)
         articles = list(island.articles)
         rng.shuffle(articles)
-        for first, second in zip(articles[::2], articles[1::2], strict=False):
-            shown = [first, second][: rng.randint(1, 2)]
+        while articles:
+            shown = [articles.pop() for _ in range(min(rng.randint(1, 3), len(articles)))]
             text = " ".join(article.text for article in shown)
             asked = [question for article in shown for question in about[article.title]]
-            chosen = _answered(rng.sample(asked, min(3, len(asked))))
+            chosen = _answered(
+                rng.sample(asked, 4 - len(shown))
+            )  # the more text, the less is asked
             yield _document(tokenizer, text, chosen, learn_first=False)
 
 
@@ -151,6 +187,10 @@ class DocumentBatches:
         Tokens of a row.
     split : str
         ``"train"``, ``"validation"`` or ``"test"``.
+    mention_weight : float
+        How much a token counts in the loss of a story when it mentions again what the story has
+        spoken of; every other token counts 1. Nearly all tokens of a story are easy: without this
+        they drown the few that say who is who.
     copying_first : int
         Batches at the beginning that hold copies only. A small model first has to learn to look
         back; then it can learn who is who.
@@ -171,6 +211,7 @@ class DocumentBatches:
         documents: int,
         length: int,
         split: str = "train",
+        mention_weight: float = 1.0,
         copying_first: int = 0,
         seed: int = 0,
     ) -> None:
@@ -181,7 +222,7 @@ class DocumentBatches:
             raise ValueError(f"the shares {mixture} sum to {sum(mixture.values())}, not to 1")
         self.tokenizer, self.mixture, self.number = tokenizer, mixture, documents
         self.length, self.split, self.seed = length, split, seed
-        self.copying_first = copying_first
+        self.mention_weight, self.copying_first = mention_weight, copying_first
 
     def documents(self, number: int) -> dict[str, list[Document]]:
         """The documents of a batch, by kind."""
@@ -210,4 +251,11 @@ class DocumentBatches:
         numbers = fill_rows(groups, owners, room, padding_id=-1)
         targets = np.where(counted[:, 1:] == 1, ids[:, 1:], IGNORED)
         made = {"ids": ids[:, :-1], "targets": targets, "documents": numbers[:, :-1]}
+        if self.mention_weight != 1:
+            mentioned = [
+                [place in document.mentions for place in range(len(document.ids))]
+                for document in documents
+            ]
+            again = fill_rows(groups, mentioned, room, padding_id=False)[:, 1:]
+            made["weights"] = np.where(again == 1, self.mention_weight, 1.0).astype(np.float32)
         return Batch(**{name: torch.from_numpy(array.copy()) for name, array in made.items()})

@@ -37,8 +37,9 @@ class Recipe:
         Arguments of :class:`~llmlib.models.LlamaConfig`; the vocabulary is the tokenizer's.
     data : dict
         Of the base stage: ``documents`` of a batch, ``length`` of its rows in tokens, batches with
-        ``copying_first``, and the ``mixture``: kind of document to its share. Other methods say
-        what they read.
+        ``copying_first``, the ``mention_weight`` (see
+        :class:`~llmlib.companion.DocumentBatches`), and the ``mixture``: kind of document to its
+        share. Other methods say what they read.
     training : dict
         Arguments of :class:`~llmlib.training.TrainConfig`; ``steps`` there are in every method.
     options : dict

@@ -13,7 +13,12 @@ from llmlib.companion.stage import folder_of, load
 from llmlib.companion.tokenizer import make_tokenizer
 from llmlib.models import Llama
 from llmlib.tokenizers import BPETokenizer
-from llmlib.training import latest_checkpoint, parallel_from_environment
+from llmlib.training import (
+    PrefetchedBatches,
+    Trainer,
+    latest_checkpoint,
+    parallel_from_environment,
+)
 
 __all__ = ["train"]
 
@@ -26,6 +31,7 @@ def train(
     until: int | None = None,
     device: str = "cpu",
     engine: str = "ddp",
+    workers: int = 0,
     progress: bool = False,
 ) -> Run:
     """Make a stage, or go on where it stopped; under ``torchrun``, on all its processes.
@@ -44,6 +50,9 @@ def train(
         Where to train.
     engine : str
         ``"ddp"`` or ``"fsdp"``, for several processes.
+    workers : int
+        Processes that make batches ahead, for a GPU that would wait for them; the batches are the
+        same. Only for methods that train with :class:`~llmlib.training.Trainer`.
     progress : bool
         Whether to show a bar with the time left.
 
@@ -73,6 +82,8 @@ def train(
             parallel=parallel,
             progress=progress,
         )
+        if workers and isinstance(run, Trainer):
+            run.train_data = PrefetchedBatches(run.train_data, workers)
         if latest_checkpoint(checkpoints):
             run.resume(checkpoints)
         run.fit(until)

@@ -23,6 +23,7 @@ tie_embeddings = true
 documents = 8
 length = 384
 copying_first = 3
+mention_weight = 4.0
 [data.mixture]
 stories = 0.75
 copying = 0.25

@@ -114,17 +114,21 @@ def drawn(tokenizer, kind):
 
 
 def asked(text):
-    lines = text.split("\n")
-    questions = [line.removeprefix("Question: ") for line in lines[-6::2]]
-    answers = [line.removeprefix("Answer: ") for line in lines[-5::2]]
-    assert all(line.startswith("Answer: ") for line in lines[-5::2])
-    return list(zip(questions, answers, strict=True))
+    lines = text[text.index("Question: ") :].split("\n")
+    assert all(line.startswith("Question: ") for line in lines[::2])
+    assert all(line.startswith("Answer: ") for line in lines[1::2])
+    return [
+        (question.removeprefix("Question: "), answer.removeprefix("Answer: "))
+        for question, answer in zip(lines[::2], lines[1::2], strict=True)
+    ]
 
 
 def test_questions_are_those_of_the_story(tokenizer):
     for given, learned in drawn(tokenizer, "questions"):
         assert given == ""
-        story = read_story(learned.split("\n")[0])
+        first, text, *_ = learned.split("\n")
+        assert first == "Read and answer."  # so that no other story goes on with questions
+        story = read_story(text)
         known = {(each.question, each.answer) for each in questions(story)}
         assert set(asked(learned)) <= known
 
@@ -141,3 +145,25 @@ def test_sums_are_right(tokenizer):
         for question, answer in asked(learned):
             a, b = (int(number) for number in re.findall(r"\d+", question))
             assert int(answer) in (a + b, abs(a - b), a * b)
+
+
+def test_what_a_story_mentions_again_weighs_more(tokenizer):
+    batch = make(tokenizer, {"stories": 1.0}, mention_weight=3.0).batch(0)
+    assert set(batch.weights.unique().tolist()) == {1.0, 3.0}
+    for number in range(12):
+        own = batch.documents == number
+        weighed = [
+            token
+            for token, more in zip(batch.targets[own], batch.weights[own] == 3, strict=True)
+            if more
+        ]
+        assert weighed
+        end = tokenizer.special_tokens[END]
+        tokens = [token for token in batch.ids[own].tolist() if token != end]
+        record = read_story(tokenizer.decode(tokens)).record
+        known = " ".join([*record.facts.values(), "she her he his him"]).lower()
+        pieces = [tokenizer.decode([int(token)]).strip(' "').lower() for token in weighed]
+        assert all(piece in known for piece in pieces)
+    first = batch.documents == 0
+    assert batch.weights[first][:2].tolist() == [1.0, 1.0]  # nothing has been mentioned yet
+    assert make(tokenizer, {"stories": 1.0}).batch(0).weights is None

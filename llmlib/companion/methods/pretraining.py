@@ -54,11 +54,9 @@ def _data(recipe: Recipe, tokenizer: BPETokenizer) -> tuple[DocumentBatches, Doc
         "length": recipe.data["length"],
         "seed": recipe.seed,
     }
-    first = recipe.data["copying_first"]
+    only_in_training = {name: recipe.data[name] for name in ("copying_first", "mention_weight")}
     return (
-        DocumentBatches(
-            tokenizer, recipe.data["mixture"], split="train", copying_first=first, **options
-        ),
+        DocumentBatches(tokenizer, recipe.data["mixture"], **only_in_training, **options),
         DocumentBatches(tokenizer, {"stories": 1.0}, split="validation", **options),
     )
 
