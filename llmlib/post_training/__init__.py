@@ -91,7 +91,7 @@ from llmlib.post_training.rollouts import (
     response_values,
     sample_responses,
 )
-from llmlib.post_training.sft import ChatBatches, pack_chats, shift_targets
+from llmlib.post_training.sft import ChatBatches, pack_chats, reply_weights, shift_targets
 from llmlib.post_training.value import ValueModel
 
 __all__ = [
@@ -138,6 +138,7 @@ __all__ = [
     "remove_lora",
     "replies",
     "reply",
+    "reply_weights",
     "response_log_probabilities",
     "response_values",
     "reward_ranking_loss",

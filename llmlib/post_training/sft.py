@@ -13,6 +13,10 @@ code              symbol           shape
 ``documents``                      ``(B, T)``: whose token it is; -1 at padding
 ================  ===============  ==============================================
 
+Where replies are stories of a hundred tokens and answers of two, the answers hardly count in this
+mean. With a *balance* :math:`\alpha` a token of a reply of n tokens weighs :math:`n^{-\alpha}`: 0
+is the mean over tokens, 1 the mean over replies.
+
 Conversations of different lengths share the rows of a batch (*packing*). What keeps them apart:
 a token attends only to tokens of its own conversation, positions begin anew in each, and the last
 token of one never has the first of the next as its target.
@@ -28,6 +32,7 @@ Differs from there in what is learned: the replies of every turn, not of the las
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -37,7 +42,7 @@ from llmlib.tokenizers import ChatTemplate, Tokenizer
 from llmlib.tokenizers.chat import EncodedChat
 from llmlib.training import Batch
 
-__all__ = ["ChatBatches", "pack_chats", "shift_targets"]
+__all__ = ["ChatBatches", "pack_chats", "reply_weights", "shift_targets"]
 
 IGNORED = -100
 Messages = Sequence[Mapping[str, str]]
@@ -67,7 +72,36 @@ def shift_targets(ids: Sequence[int], learned: Sequence[bool]) -> list[int]:
     return [i if one else IGNORED for i, one in zip(ids[1:], learned[1:], strict=True)]
 
 
-def pack_chats(chats: Sequence[EncodedChat], length: int, *, padding_id: int = 0) -> Batch:
+def reply_weights(learned: Sequence[bool], balance: float) -> list[float]:
+    """How much each learned token counts, by the length of its reply.
+
+    Parameters
+    ----------
+    learned : sequence of bool
+        ``(T,)``.
+    balance : float
+        From 0, all tokens alike, to 1, all replies alike.
+
+    Returns
+    -------
+    list of float
+        ``(T,)``, 0 at tokens that are not learned.
+
+    Examples
+    --------
+    >>> reply_weights([False, True, True, True, True, False, True], balance=0.5)
+    [0.0, 0.5, 0.5, 0.5, 0.5, 0.0, 1.0]
+    """
+    weights = list[float]()
+    for is_learned, run in groupby(learned):
+        size = len(list(run))
+        weights += [size**-balance if is_learned else 0.0] * size
+    return weights
+
+
+def pack_chats(
+    chats: Sequence[EncodedChat], length: int, *, padding_id: int = 0, balance: float = 0.0
+) -> Batch:
     """Conversations, packed into as few rows as they need.
 
     Parameters
@@ -78,11 +112,14 @@ def pack_chats(chats: Sequence[EncodedChat], length: int, *, padding_id: int = 0
         Tokens of a row, T.
     padding_id : int
         Fills the rest of a row.
+    balance : float
+        As for :func:`reply_weights`.
 
     Returns
     -------
     Batch
-        ``ids``, ``targets`` and ``documents``, ``(B, T)`` each.
+        ``ids``, ``targets`` and ``documents``, ``(B, T)`` each; ``weights`` too where there is a
+        balance.
 
     Raises
     ------
@@ -110,6 +147,12 @@ def pack_chats(chats: Sequence[EncodedChat], length: int, *, padding_id: int = 0
     numbers = fill_rows(groups, owners, room, padding_id=-1)
     targets = np.where(counted[:, 1:] == 1, ids[:, 1:], IGNORED)
     made = {"ids": ids[:, :-1], "targets": targets, "documents": numbers[:, :-1]}
+    if balance:
+        weights = np.zeros(ids.shape, dtype=np.float32)
+        for row, group in zip(weights, groups, strict=True):
+            joined = [w for number in group for w in reply_weights(learned[number], balance)]
+            row[: len(joined)] = joined
+        made["weights"] = weights[:, 1:]
     return Batch(**{name: torch.from_numpy(array.copy()) for name, array in made.items()})
 
 
@@ -127,6 +170,8 @@ class ChatBatches:
         Tokens of a row. Of a conversation that is longer, turns at the end are left out.
     template : ChatTemplate
         How conversations are written.
+    balance : float
+        As for :func:`reply_weights`.
 
     Examples
     --------
@@ -146,14 +191,16 @@ class ChatBatches:
         *,
         length: int,
         template: ChatTemplate | None = None,
+        balance: float = 0.0,
     ) -> None:
+        self.balance = balance
         self.draw, self.tokenizer, self.length = draw, tokenizer, length
         self.template = template or ChatTemplate()
 
     def batch(self, number: int) -> Batch:
         """Batch ``number``."""
         chats = [self._encoded(turns) for turns in self.draw(number)]
-        return pack_chats(chats, self.length)
+        return pack_chats(chats, self.length, balance=self.balance)
 
     def _encoded(self, turns: Messages) -> EncodedChat:
         chat = self.template.encode(self.tokenizer, turns)

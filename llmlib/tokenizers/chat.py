@@ -187,6 +187,10 @@ class ChatTemplate:
             add(self.between, False)
         if generation_prompt:
             add(self._head(self.learned), False)
+        marks = {self.begin, self.end, self.between, *map(self._head, self.roles)} - {""}
+        # No token reaches across a special one; else the whole text has to be looked at.
+        if marks <= set(tokenizer.special_tokens):
+            return EncodedChat(ids, learned)
         if ids != tokenizer.encode(self.render(turns, generation_prompt=generation_prompt)):
             raise ValueError(
                 "a token lies across the border of a mark and a content, so it is neither learned "

@@ -47,7 +47,8 @@ def chat_batches(recipe: Recipe, tokenizer: BPETokenizer, *, split: str = "train
     """The batches of a recipe that has a mixture of conversations.
 
     ``[data]`` of the recipe says how many ``conversations`` are in a batch, and the ``length`` of
-    its rows; ``[data.mixture]`` the share of each kind.
+    its rows, and how short replies are balanced against long ones; ``[data.mixture]`` the share
+    of each kind.
     """
     mixture = ConversationMixture(
         recipe.data["mixture"],
@@ -55,4 +56,9 @@ def chat_batches(recipe: Recipe, tokenizer: BPETokenizer, *, split: str = "train
         split=split,
         seed=recipe.seed,
     )
-    return ChatBatches(mixture.messages, tokenizer, length=recipe.data["length"])
+    return ChatBatches(
+        mixture.messages,
+        tokenizer,
+        length=recipe.data["length"],
+        balance=recipe.data.get("balance", 0.0),
+    )
