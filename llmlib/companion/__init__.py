@@ -12,6 +12,7 @@ file                                    what is in it
 :mod:`llmlib.companion.writing`         letting it write
 :mod:`llmlib.companion.evaluate`        how well it knows its world, in numbers
 :mod:`llmlib.companion.chat_scores`     how well it does what it is asked, in numbers
+:mod:`llmlib.companion.reward_scores`   how well a reward model ranks stories, in numbers
 :mod:`llmlib.companion.card`            the model card
 ======================================  =========================================================
 """
@@ -20,7 +21,8 @@ from llmlib.companion.chat_scores import ChatScores, evaluate_chat
 from llmlib.companion.documents import DocumentBatches
 from llmlib.companion.evaluate import StoryScores, bits_per_character, evaluate_stories
 from llmlib.companion.recipe import Recipe, read_recipe
-from llmlib.companion.stage import load, training_log
+from llmlib.companion.reward_scores import RewardScores, evaluate_reward, pair_rewards
+from llmlib.companion.stage import load, load_reward, training_log
 from llmlib.companion.train import train
 from llmlib.companion.writing import continue_story
 
@@ -28,12 +30,16 @@ __all__ = [
     "ChatScores",
     "DocumentBatches",
     "Recipe",
+    "RewardScores",
     "StoryScores",
     "bits_per_character",
     "continue_story",
     "evaluate_chat",
+    "evaluate_reward",
     "evaluate_stories",
     "load",
+    "load_reward",
+    "pair_rewards",
     "read_recipe",
     "train",
     "training_log",

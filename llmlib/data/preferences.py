@@ -358,7 +358,7 @@ def _repeated(story: Story, rng: random.Random) -> str:
 
 def _chattering(story: Story, rng: random.Random) -> str:
     sentences = _sentences(story.text)
-    spoken = [i for i, sentence in enumerate(sentences) if '"' in sentence]
+    spoken = [i for i, s in enumerate(sentences) if '"' in s and len(s.split()) <= 16]
     if not spoken:
         return story.text
     at = rng.choice(spoken)

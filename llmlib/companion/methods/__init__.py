@@ -16,8 +16,9 @@ method reads from it; a new method is a module here and an entry in :data:`METHO
 
 from dataclasses import replace
 
-from llmlib.companion.methods import lora, pretraining, sft
+from llmlib.companion.methods import lora, pretraining, reward, sft
 from llmlib.companion.methods.method import Method, Run, chat_method, story_method
+from llmlib.companion.stage import load_reward
 
 __all__ = ["METHODS", "Method", "Run"]
 
@@ -25,5 +26,12 @@ __all__ = ["METHODS", "Method", "Run"]
 METHODS: dict[str, Method] = {
     "pretraining": story_method(pretraining.make_run),
     "sft": chat_method(sft.make_run),
+    "reward": Method(
+        make_run=reward.make_run,
+        write=reward.write,
+        evaluate=reward.evaluate,
+        card=reward.write_reward_card,
+        load=load_reward,
+    ),
     "lora": replace(chat_method(lora.make_run, lora.write_adapter), card=lora.write_adapter_card),
 }

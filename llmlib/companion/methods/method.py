@@ -22,7 +22,7 @@ from llmlib.tokenizers import ChatTemplate
 
 if TYPE_CHECKING:
     from llmlib.companion.recipe import Recipe
-    from llmlib.tokenizers import BPETokenizer
+    from llmlib.tokenizers import BPETokenizer, Tokenizer
 
 __all__ = ["Method", "Run", "Scores", "chat_method", "story_method", "write_stage"]
 
@@ -69,12 +69,15 @@ class Method:
         ``(recipe, folder, **options) -> Scores``: measures a finished stage.
     card : callable
         ``(folder, recipe, model, scores)``: writes its ``README.md``.
+    load : callable
+        ``folder -> (model, tokenizer)``: opens a finished stage.
     """
 
     make_run: Callable[..., Run]
     write: Callable[..., None]
     evaluate: Callable[..., Scores]
     card: Callable[..., None]
+    load: Callable[[Path], tuple[nn.Module, Tokenizer]] = load
 
 
 def write_stage(
