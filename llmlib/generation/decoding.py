@@ -28,6 +28,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from llmlib.generation.constrained import TokenConstraint
 from llmlib.generation.sampling import (
     check_penalty,
     check_temperature,
@@ -41,6 +42,8 @@ from llmlib.nn import Linear, TokenEmbedding, read_by_columns
 
 __all__ = ["generate", "stream"]
 
+# Below it, dividing by a temperature may overflow; the best token takes all anyway.
+_COLDEST = 1e-6
 # Tokens after which copying the weights has paid off.
 _MANY = 32
 
@@ -59,6 +62,7 @@ def generate(
     pad_id: int | None = None,
     mask: Tensor | None = None,
     cache: bool = True,
+    constraint: TokenConstraint | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Continue every text of a batch.
@@ -90,6 +94,9 @@ def generate(
     cache : bool
         Whether keys and values are kept; the text is the same, only slower without. Models that
         are neither of the two classes are always given the whole text.
+    constraint : TokenConstraint, optional
+        A language that what is written belongs to, whatever the model prefers; the text ends with
+        the constraint's end token or, complete, at the limit.
     generator : torch.Generator, optional
         Source of randomness; PyTorch's global one when left out.
 
@@ -133,6 +140,7 @@ def generate(
         pad_id=pad_id,
         mask=mask,
         cache=cache,
+        constraint=constraint,
         generator=generator,
     )
     written = [token[:, None] for token in tokens]  # (B, 1) each
@@ -154,6 +162,7 @@ def stream(
     pad_id: int | None = None,
     mask: Tensor | None = None,
     cache: bool = True,
+    constraint: TokenConstraint | None = None,
     generator: torch.Generator | None = None,
 ) -> Iterator[Tensor]:
     """The new tokens of :func:`generate`, one step at a time, as they are chosen.
@@ -161,7 +170,7 @@ def stream(
     Parameters
     ----------
     model, ids, max_new_tokens, temperature, top_k, top_p, min_p, repetition_penalty, stop_ids, \
-pad_id, mask, cache, generator
+pad_id, mask, cache, constraint, generator
         As for :func:`generate`.
 
     Yields
@@ -178,14 +187,23 @@ pad_id, mask, cache, generator
     """
     check_temperature(temperature)
     check_penalty(repetition_penalty)
+    if constraint is not None:
+        stop_ids = _constrained_stops(stop_ids, constraint)
+        temperature = 0.0 if temperature < _COLDEST else temperature
     stops = torch.tensor(list(stop_ids), dtype=ids.dtype, device=ids.device)
     filler = pad_id if pad_id is not None else (stop_ids[0] if len(stops) else 0)
     greedy = temperature == 0.0
+
+    constrained = None
+    if constraint is not None:
+        constrained = constraint.begin(ids.shape[0], max_new_tokens)
 
     def choose(state: TextState) -> Tensor:
         logits = state.logits()  # (B, V)
         if repetition_penalty != 1.0:
             logits = penalise_repetition(logits, state.ids, repetition_penalty, state.mask)
+        if constrained is not None:
+            logits = constrained.confine(logits)
         if greedy:
             return logits.argmax(dim=-1)
         probabilities = token_probabilities(
@@ -202,6 +220,8 @@ pad_id, mask, cache, generator
         for step in range(max_new_tokens):
             with torch.inference_mode():
                 token = choose(state)  # (B,)
+                if constrained is not None:
+                    constrained.advance(token)
                 if len(stops):
                     token = token.masked_fill(finished, filler)
                     finished |= torch.isin(token, stops)
@@ -210,6 +230,17 @@ pad_id, mask, cache, generator
             yield token.clone()
             if len(stops) and bool(finished.all()):
                 return
+
+
+def _constrained_stops(stop_ids: Sequence[int], constraint: TokenConstraint) -> Sequence[int]:
+    """The end token of a constraint; other tokens would end a text that is not complete."""
+    others = sorted(set(stop_ids) - {constraint.end_id})
+    if others:
+        raise ValueError(
+            f"stop_ids {others} could end a text before the constraint allows it: leave them out; "
+            f"the text ends with {constraint.end_id}"
+        )
+    return [constraint.end_id]
 
 
 def _read_often(
