@@ -29,6 +29,7 @@ PARTS = (
     "decoding",
     "data_pipeline",
     "distributed",
+    "finetuning",
     "ppo",
     "lora",
     "kv_cache",
