@@ -124,9 +124,13 @@ def load_pretrained(
     if not config.is_file():
         raise FileNotFoundError(f"{path} has no {CONFIG}: give the folder that holds the model")
     fields = json.loads(config.read_text(encoding="utf-8"))
-    model = family_of_fields(fields).build(fields, _read_tensors(path))
+    tensors = _read_tensors(path)
+    if dtype is not None:
+        # Before the model is built: its tables of angles would be rounded with it, for good.
+        tensors = {n: t.to(dtype) if t.is_floating_point() else t for n, t in tensors.items()}
+    model = family_of_fields(fields).build(fields, tensors)
     tokenizer = load_tokenizer(path / TOKENIZER) if (path / TOKENIZER).is_file() else None
-    return model if dtype is None else model.to(dtype), tokenizer
+    return model, tokenizer
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:

@@ -172,6 +172,13 @@ def test_dtype_is_that_of_the_file_or_the_one_asked_for(tmp_path):
     assert load_pretrained(tmp_path, dtype=torch.float32)[0].norm.weight.dtype == torch.float32
 
 
+def test_a_file_in_half_precision_rounds_no_table_of_angles(tmp_path):
+    model = MODELS["llama"]()
+    save_pretrained(model.to(torch.float16), None, tmp_path)
+    again = load_pretrained(tmp_path, dtype=torch.float32)[0]
+    assert_close(dict(again.named_buffers()), dict(MODELS["llama"]().named_buffers()))
+
+
 def test_a_checkpoint_in_several_files(tmp_path):
     model = MODELS["llama"]()
     save_pretrained(model, None, tmp_path / "ours")
