@@ -24,6 +24,7 @@ from .arithmetic import ArithmeticProblem, arithmetic_problems
 from .copying import CopySegment, copy_segments
 from .corpora import BUILT_IN_TEXTS, PUBLIC_TEXTS, load_corpus, load_text
 from .island import Island, make_island
+from .island_descriptions import IslandDescription, describe_articles
 from .minhash import MinHash, near_duplicates
 from .preferences import (
     PreferencePair,
@@ -43,6 +44,7 @@ __all__ = [
     "ArithmeticProblem",
     "CopySegment",
     "Island",
+    "IslandDescription",
     "MinHash",
     "PreferencePair",
     "ProgramProblem",
@@ -53,6 +55,7 @@ __all__ = [
     "WordWorld",
     "arithmetic_problems",
     "chinese_word_world",
+    "describe_articles",
     "copy_segments",
     "english_word_world",
     "flawed_utility",

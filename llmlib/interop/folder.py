@@ -91,7 +91,10 @@ def save_pretrained(
 
 
 def load_pretrained(
-    path_or_name: str | Path, *, dtype: torch.dtype | None = None
+    path_or_name: str | Path,
+    *,
+    dtype: torch.dtype | None = None,
+    ignore_lengths: bool = False,
 ) -> tuple[nn.Module, Tokenizer | None]:
     """Open a folder written by transformers or by :func:`save_pretrained`.
 
@@ -102,6 +105,9 @@ def load_pretrained(
         which is then downloaded; that needs the extra ``ecosystem``.
     dtype : torch.dtype, optional
         Of the model; that of the file when left out.
+    ignore_lengths : bool
+        As for :func:`llmlib.tokenizers.load_tokenizer`: accept a tokenizer that asks for
+        truncation and padding, and leave both to the caller.
 
     Returns
     -------
@@ -129,7 +135,9 @@ def load_pretrained(
         # Before the model is built: its tables of angles would be rounded with it, for good.
         tensors = {n: t.to(dtype) if t.is_floating_point() else t for n, t in tensors.items()}
     model = family_of_fields(fields).build(fields, tensors)
-    tokenizer = load_tokenizer(path / TOKENIZER) if (path / TOKENIZER).is_file() else None
+    tokenizer = None
+    if (path / TOKENIZER).is_file():
+        tokenizer = load_tokenizer(path / TOKENIZER, ignore_lengths=ignore_lengths)
     return model, tokenizer
 
 

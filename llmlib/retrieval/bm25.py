@@ -43,7 +43,7 @@ import numpy as np
 from llmlib.retrieval.passages import Chunk, Document, Hit, as_chunks, matches
 from llmlib.retrieval.ranking import top_k
 
-__all__ = ["BM25", "bm25_score", "search_words"]
+__all__ = ["BM25", "STOP_WORDS", "bm25_score", "content_words", "search_words"]
 
 WORD = re.compile("[\u3400-\u9fff]|[^\\W\u3400-\u9fff]+")
 
@@ -59,6 +59,34 @@ def search_words(text: str) -> list[str]:
     ['河', '边', '的', '磨', '坊']
     """
     return WORD.findall(text.lower())
+
+
+#: Words that say how a question is put and not what it is about.
+STOP_WORDS = frozenset([
+    "a", "about", "after", "all", "also", "an", "and", "any", "are", "as", "at", "be", "been",
+    "but", "by", "can", "could", "did", "do", "does", "down", "each", "every", "few", "for",
+    "from", "had", "has", "have", "he", "her", "here", "him", "his", "how", "i", "if", "in",
+    "into", "is", "it", "its", "just", "many", "may", "me", "more", "most", "much", "must", "my",
+    "no", "nor", "not", "of", "off", "on", "only", "or", "other", "our", "out", "over", "own",
+    "s", "same", "she", "should", "so", "some", "such", "than", "that", "the", "their", "them",
+    "then", "there", "these", "they", "this", "those", "through", "to", "too", "under", "up",
+    "very", "was", "we", "were", "what", "when", "where", "which", "while", "who", "whom",
+    "whose", "why", "will", "with", "would", "you", "your",
+])  # fmt: skip
+
+
+def content_words(text: str) -> list[str]:
+    """:func:`search_words` without :data:`STOP_WORDS`.
+
+    A rare word outweighs a stop word anyway. But a question that shares no other word with any text
+    would still find something, and a fusion would take that for an opinion.
+
+    Examples
+    --------
+    >>> content_words("Who built Tarobe's mill in 1848?")
+    ['built', 'tarobe', 'mill', '1848']
+    """
+    return [word for word in search_words(text) if word not in STOP_WORDS]
 
 
 def bm25_score(

@@ -16,15 +16,26 @@ CLASSES: dict[str, type[Tokenizer]] = {
 """Model type in the file -> class."""
 
 
-def load_tokenizer(path: str | Path) -> Tokenizer:
+def load_tokenizer(path: str | Path, *, ignore_lengths: bool = False) -> Tokenizer:
     """Read a ``tokenizer.json`` file; its model decides the class.
+
+    Parameters
+    ----------
+    path
+        The file.
+    ignore_lengths
+        Accept a file that asks for truncation and padding, and do neither: the caller does. Else
+        such a file is refused, since ids would differ.
 
     Raises
     ------
     ValueError
         If the file is malformed or asks for something that is not supported.
     """
-    return from_json(read_json(path))
+    data = read_json(path)
+    if ignore_lengths:
+        data |= {"truncation": None, "padding": None}
+    return from_json(data)
 
 
 def from_json(data: dict) -> Tokenizer:
