@@ -5,7 +5,7 @@
 
 import runpy
 
-BENCHMARKS = ("tokenizers", "models", "generation")
+BENCHMARKS = ("tokenizers", "models", "generation", "retrieval")
 
 if __name__ == "__main__":
     for name in BENCHMARKS:

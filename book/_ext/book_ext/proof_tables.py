@@ -156,6 +156,24 @@ def _tokenizing(data) -> tuple[list[str], list[list[nodes.Node]]]:
     return columns, rows
 
 
+def _searching(data) -> tuple[list[str], list[list[nodes.Node]]]:
+    """Milliseconds per query of both sides: the shorter bar is the faster."""
+    columns = ["Collection", "Texts", "Our time / theirs", "llmlib", "bm25s"]
+    rows = []
+    for row in data["collections"]:
+        ours, theirs = row["milliseconds"]["llmlib"], row["milliseconds"]["bm25s"]
+        cells = [
+            nodes.Text(row["collection"]),
+            nodes.Text(f"{row['texts']}"),
+            nodes.Text(f"{row['ratio']:.2f}"),
+            nodes.Text(f"{ours:.2f} ms"),
+            nodes.Text(f"{theirs:.2f} ms"),
+        ]
+        cells = _with_bar(cells, 3, ours / max(ours, theirs))
+        rows.append(_with_bar(cells, 4, theirs / max(ours, theirs)))
+    return columns, rows
+
+
 def _with_bar(cells: list[nodes.Node], column: int, share: float) -> list[nodes.Node]:
     """The cells of a row, with a bar under the number in one of them."""
     drawn = nodes.inline("", "", cells[column], _bar(share))
@@ -163,11 +181,16 @@ def _with_bar(cells: list[nodes.Node], column: int, share: float) -> list[nodes.
 
 
 class SpeedTable(_DataTable):
-    """`{speed-table} models`, `generation` or `tokenizers`: the library beside its peers."""
+    """`{speed-table} models`, `generation`, `tokenizers` or `retrieval`: beside the peers."""
 
     required_arguments = 1
     command = "make bench"
-    kinds: ClassVar = {"models": _steps, "generation": _writing, "tokenizers": _tokenizing}
+    kinds: ClassVar = {
+        "models": _steps,
+        "generation": _writing,
+        "tokenizers": _tokenizing,
+        "retrieval": _searching,
+    }
 
     @property
     def file(self) -> Path:
