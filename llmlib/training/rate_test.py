@@ -21,7 +21,7 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise, takewhile
 
 import torch
 from torch import nn
@@ -64,19 +64,28 @@ class RateTest:
 
     @property
     def lowest(self) -> float:
-        """Rate at which the smoothed loss is lowest: from here on it rises, so stay well below."""
-        smooth = self.smoothed
+        """Rate at which the smoothed loss is lowest before it first rises: stay well below."""
+        smooth = self._before_rise()
         return self.rates[smooth.index(min(smooth))]
 
     @property
     def steepest(self) -> float:
-        """Rate at which the smoothed loss falls most per factor: a good first choice."""
-        smooth = self.smoothed
+        """Rate at which the smoothed loss falls most per factor: a good first choice.
+
+        Falls after a first rise do not count: there a loss comes back from where it was thrown.
+        """
+        smooth = self._before_rise()
         if len(smooth) < 2:
             return self.rates[0]
-        falls = [before - after for before, after in pairwise(smooth)]
-        falls = running_mean(falls, keep=0.7)
+        falls = running_mean([before - after for before, after in pairwise(smooth)], keep=0.7)
         return self.rates[falls.index(max(falls))]
+
+    def _before_rise(self, height: float = 1.1) -> list[float]:
+        """Smoothed losses up to where they first lie a tenth over their lowest so far."""
+        smooth = self.smoothed
+        lows = accumulate(smooth, min)
+        kept = takewhile(lambda pair: pair[0] <= height * pair[1], zip(smooth, lows, strict=True))
+        return [loss for loss, _ in kept]
 
 
 def lr_range_test(

@@ -77,6 +77,13 @@ def test_the_rates_it_names():
     assert RateTest([0.1], [3.0]).steepest == 0.1
 
 
+def test_a_fall_after_a_rise_does_not_count():
+    rates = [float(i) for i in range(1, 13)]
+    test = RateTest(rates, [10, 10, 7, 6, 6, 6, 20, 20, 20, 5, 1, 1])
+    assert test.steepest in (2.0, 3.0)
+    assert test.lowest == 6.0
+
+
 @pytest.mark.parametrize(
     "options", [{"min_lr": 0.0}, {"min_lr": 1.0, "max_lr": 0.1}, {"steps": 1}, {"stop_at": 1.0}]
 )
