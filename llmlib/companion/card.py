@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from llmlib.companion.chat_scores import ChatScores
-from llmlib.companion.evaluate import StoryScores
+from llmlib.companion.evaluate import TOP_P, StoryScores
 from llmlib.companion.recipe import Recipe
 from llmlib.models import Llama
 
@@ -32,7 +32,8 @@ Measured with `python -m llmlib.companion evaluate {stage}` on held-out records 
 |---|---|
 | bits per character | {bits:.4f} |
 | the generator's own entropy, in bits per character | {floor:.4f} |
-| continuations in which who, what and where stay consistent | {consistent:.1%} |
+| continuations (top-p {top_p}) in which who, what and where stay consistent | {consistent:.1%} |
+| the same, with no token cut off | {unfiltered:.1%} |
 | its stories found word for word in training | {copied:.1%} (by chance {chance:.1%}) |
 
 ## What it cannot do
@@ -61,7 +62,9 @@ def write_card(folder: str | Path, recipe: Recipe, model: Llama, scores: StorySc
         context=config.context_length,
         bits=scores.bits_per_character,
         floor=scores.floor,
+        top_p=TOP_P,
         consistent=scores.consistent,
+        unfiltered=scores.consistent_unfiltered,
         copied=scores.copied,
         chance=scores.copied_by_chance,
     )

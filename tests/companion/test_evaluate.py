@@ -52,6 +52,7 @@ def test_copies_are_counted(finished, monkeypatch):
     scores = evaluate_stories(model, tokenizer, stories=3, samples=2, seen=fresh[:1])
     assert scores.copied_by_chance == 0.5
     monkeypatch.setattr(
-        "llmlib.companion.evaluate.continue_story", lambda *_args, **_options: f"{fresh[0]} "
+        "llmlib.companion.evaluate.continue_stories",
+        lambda _model, _tokenizer, prompts, **_options: [f"{fresh[0]} "] * len(prompts),
     )
     assert evaluate_stories(model, tokenizer, stories=3, samples=2, seen=fresh).copied == 1

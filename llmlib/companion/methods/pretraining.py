@@ -32,7 +32,8 @@ def make_run(
     train_data, eval_data = _data(recipe, tokenizer)
 
     def sample(model: Llama) -> str:
-        return continue_story(model, tokenizer, "", generator=torch.Generator().manual_seed(0))
+        generator = torch.Generator(parallel.device).manual_seed(0)
+        return continue_story(model, tokenizer, "", generator=generator)
 
     return Trainer(
         model,
