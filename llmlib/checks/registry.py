@@ -35,6 +35,7 @@ PARTS = (
     "ppo",
     "lora",
     "kv_cache",
+    "retrieval",
 )
 
 #: Characters per printed line: what the page of a chapter shows without scrolling.
