@@ -261,6 +261,8 @@ def main(settings: dict) -> None:
     try:
         if sys.platform.startswith("linux"):
             _prctl(_PR_SET_PDEATHSIG, 9)
+            if os.getppid() != settings["parent"]:  # it died before it could be followed
+                os._exit(1)
         set_limits(settings["limits"])
         if settings["landlock"]:
             confine_files(

@@ -199,7 +199,9 @@ def run_python(
             deadline = time.monotonic() + seconds
             return _watch(process, watched, deadline, output, before + disk)
         finally:
-            _end(process)
+            _kill(process)
+            for pipe in (process.stdout, process.stderr):
+                pipe.close()
 
 
 def _start(
@@ -221,6 +223,7 @@ def _start(
     can = confinement()
     settings = {
         "status": writer,
+        "parent": os.getpid(),
         "limits": limits,
         "landlock": landlock_version() if can.files else 0,
         "calls": can.calls,
@@ -272,7 +275,7 @@ def _watch(
             stopped = "time"
         elif folder and _used(folder) > most:
             stopped = "disk"
-    _end(process)
+    _kill(process)
     for reader in readers:
         reader.join(timeout=2)  # a process left behind, where that is open, may hold the pipe
     if full.is_set():
@@ -285,14 +288,15 @@ def _watch(
 
 def _collect(pipe, into: bytearray, most: int, full: threading.Event) -> None:
     """Read a pipe to its end, or until there is too much."""
-    while part := pipe.read(2**16):
-        into += part
-        if len(into) > most:
-            full.set()
-            return
+    with contextlib.suppress(ValueError):  # it was closed meanwhile
+        while part := pipe.read(2**16):
+            into += part
+            if len(into) > most:
+                full.set()
+                return
 
 
-def _end(process: subprocess.Popen) -> None:
+def _kill(process: subprocess.Popen) -> None:
     """Kill the process and all of its group, and wait for it."""
     if hasattr(os, "killpg"):
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -300,9 +304,6 @@ def _end(process: subprocess.Popen) -> None:
     with contextlib.suppress(ProcessLookupError):
         process.kill()
     process.wait()
-    for pipe in (process.stdout, process.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            pipe.close()
 
 
 def _used(folder: Path) -> int:

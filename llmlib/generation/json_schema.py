@@ -6,9 +6,9 @@ keyword                      what it allows
 ``type``                     object, array, string, integer, number, boolean, null, or a list
 ``properties``,              the fields of an object, in the order of the schema; those that are
 ``required``                 not required may be left out; others never occur
-``items``, ``minItems``,     elements of an array; at most ``max_items`` unless it says otherwise
+``items``, ``minItems``,     elements of an array; any number unless it says otherwise
 ``maxItems``
-``minLength``,               length of a string; at most ``max_length`` unless it says otherwise
+``minLength``,               length of a string; any length unless it says otherwise
 ``maxLength``
 ``pattern``                  a regular expression ``^…$`` for a string
 ``enum``, ``const``          given values
@@ -71,7 +71,7 @@ _NUMBER = parse_regex(r"-?(0|[1-9]\d{0,14})(\.\d{1,15})?([eE][+-]?\d{1,2})?")
 
 
 def compile_schema(
-    schema: dict[str, Any], *, max_items: int = 8, max_length: int = 200
+    schema: dict[str, Any], *, max_items: int | None = None, max_length: int | None = None
 ) -> Automaton:
     """Build the automaton of the JSON texts that a schema allows.
 
@@ -79,8 +79,10 @@ def compile_schema(
     ----------
     schema : dict
         See the table above.
-    max_items, max_length : int
-        Of arrays and strings for which the schema has no limit.
+    max_items, max_length : int, optional
+        Of arrays and strings for which the schema has no limit. Without one they are as long as
+        the model makes them, and end in time all the same: see
+        :class:`~llmlib.generation.TokenConstraint`.
 
     Raises
     ------
@@ -100,14 +102,16 @@ def compile_schema(
     return build_automaton(parse_schema(schema, max_items=max_items, max_length=max_length))
 
 
-def parse_schema(schema: dict[str, Any], *, max_items: int = 8, max_length: int = 200) -> Node:
+def parse_schema(
+    schema: dict[str, Any], *, max_items: int | None = None, max_length: int | None = None
+) -> Node:
     """Read a schema into nodes; see :func:`compile_schema`."""
     defs = schema.get("$defs", {}) if isinstance(schema, dict) else {}
     return _Reader(defs, max_items, max_length).read(schema, ())
 
 
 class _Reader:
-    def __init__(self, defs: dict[str, Any], max_items: int, max_length: int) -> None:
+    def __init__(self, defs: dict[str, Any], max_items: int | None, max_length: int | None) -> None:
         self.defs, self.max_items, self.max_length = defs, max_items, max_length
 
     def read(self, schema: dict[str, Any], inside: tuple[str, ...]) -> Node:
@@ -180,12 +184,13 @@ class _Reader:
             raise ValueError("an array needs items: a schema of its elements")
         item = self.read(schema["items"], inside)
         least = schema.get("minItems", 0)
-        most = schema.get("maxItems", max(self.max_items, least))
+        most = schema.get("maxItems", self.max_items)
         _ordered("Items", least, most)
         inner: Node = Sequence(())
-        if most:
+        if most != 0:
             more = Sequence((literal(", "), item))
-            inner = Sequence((item, Repeat(more, max(least, 1) - 1, most - 1)))
+            rest = None if most is None else most - 1
+            inner = Sequence((item, Repeat(more, max(least, 1) - 1, rest)))
             inner = inner if least else Repeat(inner, 0, 1)
         return Sequence((literal("["), inner, literal("]")))
 
@@ -199,7 +204,7 @@ class _Reader:
             inner = _unescaped(parse_regex(pattern))
         else:
             least = schema.get("minLength", 0)
-            most = schema.get("maxLength", max(self.max_length, least))
+            most = schema.get("maxLength", self.max_length)
             _ordered("Length", least, most)
             inner = Repeat(_CHARACTER, least, most)
         return Sequence((literal('"'), inner, literal('"')))
@@ -231,8 +236,8 @@ def _unescaped(node: Node) -> Node:
     return type(node)(tuple(_unescaped(part) for part in node.parts))
 
 
-def _ordered(what: str, least: int, most: int) -> None:
-    if not 0 <= least <= most:
+def _ordered(what: str, least: int, most: int | None) -> None:
+    if least < 0 or (most is not None and most < least):
         raise ValueError(f"min{what} {least} and max{what} {most}: no text has both")
 
 

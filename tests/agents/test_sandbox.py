@@ -11,6 +11,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -239,14 +240,27 @@ def test_nothing_is_left_behind():
     assert processes_of(mark) == []
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The sandbox without the rest of the library, for processes that are to start quickly."""
+    library = tmp_path_factory.mktemp("alone")
+    package = library / "llmlib" / "agents"
+    package.mkdir(parents=True)
+    (library / "llmlib" / "__init__.py").touch()
+    (package / "__init__.py").touch()
+    for name in ("sandbox.py", "confine.py"):
+        shutil.copy(ROOT / "llmlib" / "agents" / name, package)
+    return library
+
+
 @confined
-def test_it_ends_with_its_parent(tmp_path):
+def test_it_ends_with_its_parent(alone):
     mark = f"orphan-{time.monotonic_ns()}"
     parent = (
-        "from llmlib.agents import run_python\n"
+        "from llmlib.agents.sandbox import run_python\n"
         f"run_python(\"'{mark}'; import time; time.sleep(1000)\", seconds=1000)"
     )
-    process = subprocess.Popen([sys.executable, "-c", parent], cwd=ROOT)
+    process = subprocess.Popen([sys.executable, "-c", parent], cwd=alone)
     try:
         deadline = time.monotonic() + 30
         while len(processes_of(mark)) < 2 and time.monotonic() < deadline:
@@ -280,20 +294,20 @@ KILLS = {
 
 @confined
 @pytest.mark.parametrize("attack", KILLS.values(), ids=KILLS)
-def test_its_parent_lives(attack):
+def test_its_parent_lives(attack, alone):
     """The parent of the program is a process of its own here, which prints when it has survived."""
     number = 62 if os.uname().machine == "x86_64" else 129
     code = "import ctypes, fcntl, os, signal\n" + attack.replace("{kill}", str(number))
     parent = (
         "import sys, time\n"
-        "from llmlib.agents import run_python\n"
+        "from llmlib.agents.sandbox import run_python\n"
         "print(repr(run_python(sys.argv[1])))\n"
         "time.sleep(0.1)\n"
         "print('alive')"
     )
     done = subprocess.run(
         [sys.executable, "-c", parent, code],
-        cwd=ROOT,
+        cwd=alone,
         capture_output=True,
         text=True,
         check=False,
@@ -449,11 +463,11 @@ def test_other_calls_are_refused(code):
 
 
 @confined
-def test_root_is_a_user_like_any_other():
+def test_root_is_a_user_like_any_other(alone):
     """Without the filter of calls, to be able to look: no capability is left after execve."""
     code = "print([line.split()[1] for line in open('/proc/self/status') if 'Cap' in line[:3]])"
     done = subprocess.run(
-        [sys.executable, "-c", LAUNCH, code], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", LAUNCH, code], cwd=alone, capture_output=True, text=True, check=True
     )
     inherited, permitted, effective, bounding, ambient = eval(done.stdout)
     assert {inherited, permitted, effective, ambient} == {"0" * 16}
@@ -472,21 +486,16 @@ os.execve(sys.executable, [sys.executable, "-I", "-S", "-c", sys.argv[1]], {})
 
 @confined
 @pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="only root can become another")
-def test_it_holds_for_an_ordinary_user(tmp_path):
+def test_it_holds_for_an_ordinary_user(alone):
     """Landlock and seccomp need no rights: the same programs, run by nobody."""
     python = shutil.which("python3", path="/usr/bin:/usr/local/bin")
-    library = tmp_path / "library"  # where nobody can read it
-    shutil.copytree(ROOT / "llmlib" / "agents", library / "llmlib" / "agents")
-    (library / "llmlib" / "__init__.py").touch()
-    (library / "llmlib" / "agents" / "__init__.py").write_text("")
-    parts = [*library.parents, library, *library.rglob("*")]
-    for path in parts:
-        if path.is_relative_to("/tmp") and path != Path("/tmp"):
+    for path in (*alone.parents, alone, *alone.rglob("*")):  # so that nobody can read it
+        if path.stat().st_mode & 0o005 != 0o005 and path.is_relative_to(tempfile.gettempdir()):
             path.chmod(path.stat().st_mode | 0o055)
     programs = ["print(6 * 7)", "open('/etc/passwd')", "import os; os.fork()"]
     code = (
         "import os, sys, json\n"
-        f"sys.path.insert(0, {str(library)!r})\n"
+        f"sys.path.insert(0, {str(alone)!r})\n"
         "from llmlib.agents.sandbox import run_python\n"
         f"print(json.dumps([os.getuid(), *[run_python(p).text for p in {programs!r}]]))"
     )

@@ -1,0 +1,53 @@
+"""``python -m llmlib.agents evaluate FOLDER``: how many held-out tasks a model solves with tools.
+
+The folder is that of a stage of the companion, such as ``llmlib/companion/stages/sft``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+from llmlib.agents.agent import Agent
+from llmlib.agents.evaluate import evaluate_tasks
+from llmlib.agents.local import LocalModel, calls_or_text
+from llmlib.agents.toolbox import island_tools
+from llmlib.data import make_island, tool_tasks
+from llmlib.generation import TokenConstraint
+from llmlib.interop import load_pretrained
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(prog="python -m llmlib.agents", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    measuring = commands.add_parser("evaluate", help="solve held-out tasks with real tools")
+    measuring.add_argument("folder", type=Path, help="of a model that speaks in turns")
+    measuring.add_argument("--tasks", type=int, default=100)
+    measuring.add_argument("--seed", type=int, default=0, help="of the island and the tasks")
+    measuring.add_argument("--split", default="test", choices=("train", "validation", "test"))
+    measuring.add_argument("--free", action="store_true", help="do not confine what it writes")
+    measuring.add_argument("--save", type=Path, help="write the numbers to a file")
+    options = parser.parse_args(arguments)
+    model, tokenizer = load_pretrained(options.folder, dtype=torch.float32)
+    island = make_island(seed=options.seed, split=options.split)
+    tools = island_tools(island, weaker_ok=True)
+    constraint = None
+    if not options.free:
+        language = calls_or_text(tools)
+        constraint = TokenConstraint.for_tokenizer(language, tokenizer, end="<|end|>")
+    agent = Agent(LocalModel(model, tokenizer, constraint=constraint), tools)
+    tasks = tool_tasks(options.tasks, seed=options.seed, split=options.split, island=island)
+    scores = evaluate_tasks(agent, tasks)
+    print("\n".join(scores.lines()))
+    if options.save:
+        numbers = {"solved": scores.share, "by_kind": scores.by_kind(), "tasks": options.tasks}
+        options.save.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
