@@ -23,8 +23,8 @@ LOG = VENV / "install.log"
 # dependencies (torch and the rest of the core) come with them.
 TASKS = {
     "book": (["book"], False),
-    "lab": (["book", "ecosystem", "lab", "test"], True),
-    "test": (["book", "ecosystem", "test"], True),
+    "lab": (["apps", "book", "ecosystem", "lab", "retrieval", "test"], True),
+    "test": (["apps", "book", "ecosystem", "retrieval", "test"], True),
 }
 
 
