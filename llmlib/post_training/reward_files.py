@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from llmlib.interop import save_pretrained
 from llmlib.interop.convert import family_of_fields
 from llmlib.post_training.reward import RewardModel
-from llmlib.tokenizers import Tokenizer, load_tokenizer
+from llmlib.tokenizers import ChatTemplate, Tokenizer, load_tokenizer
 
 __all__ = ["load_reward_model", "save_reward_model"]
 
@@ -32,6 +32,7 @@ def save_reward_model(
     path: str | Path,
     *,
     pad_token_id: int,
+    chat_template: ChatTemplate | None = None,
     **token_ids: int | None,
 ) -> None:
     """Write a folder that ``AutoModelForSequenceClassification`` of transformers opens.
@@ -47,6 +48,8 @@ def save_reward_model(
         The folder; made where it is missing.
     pad_token_id : int
         A token that ends no text.
+    chat_template : ChatTemplate, optional
+        In which prompts and answers are written; kept for ``apply_chat_template``.
     **token_ids
         ``bos_token_id``, ``eos_token_id``.
 
@@ -61,7 +64,8 @@ def save_reward_model(
             "it and read the token before; choose another one"
         )
     path = Path(path)
-    save_pretrained(model.body, tokenizer, path, pad_token_id=pad_token_id, **token_ids)
+    token_ids["pad_token_id"] = pad_token_id
+    save_pretrained(model.body, tokenizer, path, chat_template=chat_template, **token_ids)
     config = json.loads((path / "config.json").read_text(encoding="utf-8"))
     config |= {
         "architectures": [_classifier(name) for name in config["architectures"]],

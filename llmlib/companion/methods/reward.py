@@ -14,6 +14,7 @@ from llmlib.companion.stage import load_reward
 from llmlib.data import preference_pairs
 from llmlib.models import Llama
 from llmlib.post_training import PreferenceBatches, RewardLoss, RewardModel, save_reward_model
+from llmlib.tokenizers import ChatTemplate
 from llmlib.training import CSVLog, OneProcess, Trainer
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def write(run: Trainer, weights: dict[str, Tensor], tokenizer: BPETokenizer, fol
         tokenizer,
         folder,
         pad_token_id=tokenizer.special_tokens[PAD],
+        chat_template=ChatTemplate(),
         bos_token_id=tokenizer.special_tokens[END],
         eos_token_id=tokenizer.special_tokens[END],
     )
