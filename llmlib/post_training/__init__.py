@@ -91,7 +91,13 @@ from llmlib.post_training.rollouts import (
     response_values,
     sample_responses,
 )
-from llmlib.post_training.sft import ChatBatches, pack_chats, reply_weights, shift_targets
+from llmlib.post_training.sft import (
+    ChatBatches,
+    emphasised,
+    pack_chats,
+    reply_weights,
+    shift_targets,
+)
 from llmlib.post_training.value import ValueModel
 
 __all__ = [
@@ -117,6 +123,7 @@ __all__ = [
     "best_of_n_kl",
     "clip_share",
     "dora_size",
+    "emphasised",
     "generalized_advantage_estimate",
     "judge_tokens",
     "kl_estimates",

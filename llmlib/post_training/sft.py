@@ -31,7 +31,7 @@ Differs from there in what is learned: the replies of every turn, not of the las
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 
 import numpy as np
@@ -42,7 +42,7 @@ from llmlib.tokenizers import ChatTemplate, Tokenizer
 from llmlib.tokenizers.chat import EncodedChat
 from llmlib.training import Batch
 
-__all__ = ["ChatBatches", "pack_chats", "reply_weights", "shift_targets"]
+__all__ = ["ChatBatches", "emphasised", "pack_chats", "reply_weights", "shift_targets"]
 
 IGNORED = -100
 Messages = Sequence[Mapping[str, str]]
@@ -99,8 +99,44 @@ def reply_weights(learned: Sequence[bool], balance: float) -> list[float]:
     return weights
 
 
+def emphasised(
+    weights: Sequence[float], ids: Sequence[int], words: Iterable[Sequence[int]], factor: float
+) -> list[float]:
+    """Weights that are ``factor`` times as large wherever one of some words stands.
+
+    Parameters
+    ----------
+    weights, ids
+        ``(T,)`` each.
+    words : iterable of sequences of int
+        Tokens of each word.
+    factor : float
+        1 changes nothing.
+
+    Returns
+    -------
+    list of float
+        ``(T,)``.
+
+    Examples
+    --------
+    >>> emphasised([1.0, 0.5, 0.5, 0.0], [7, 8, 9, 9], [[8, 9], [9]], 4.0)
+    [1.0, 2.0, 2.0, 0.0]
+    """
+    ids, found = list(ids), set[int]()
+    for word in words:
+        for start in range(len(ids) - len(word) + 1):
+            if ids[start : start + len(word)] == list(word):
+                found.update(range(start, start + len(word)))
+    return [w * factor if t in found else w for t, w in enumerate(weights)]
+
+
 def pack_chats(
-    chats: Sequence[EncodedChat], length: int, *, padding_id: int = 0, balance: float = 0.0
+    chats: Sequence[EncodedChat],
+    length: int,
+    *,
+    padding_id: int = 0,
+    weights: Sequence[Sequence[float]] | None = None,
 ) -> Batch:
     """Conversations, packed into as few rows as they need.
 
@@ -112,14 +148,14 @@ def pack_chats(
         Tokens of a row, T.
     padding_id : int
         Fills the rest of a row.
-    balance : float
-        As for :func:`reply_weights`.
+    weights : sequence of sequences of float, optional
+        How much each token of each conversation counts, for example from :func:`reply_weights`;
+        all that are learned alike when left out.
 
     Returns
     -------
     Batch
-        ``ids``, ``targets`` and ``documents``, ``(B, T)`` each; ``weights`` too where there is a
-        balance.
+        ``ids``, ``targets`` and ``documents``, ``(B, T)`` each; ``weights`` too where given.
 
     Raises
     ------
@@ -147,12 +183,12 @@ def pack_chats(
     numbers = fill_rows(groups, owners, room, padding_id=-1)
     targets = np.where(counted[:, 1:] == 1, ids[:, 1:], IGNORED)
     made = {"ids": ids[:, :-1], "targets": targets, "documents": numbers[:, :-1]}
-    if balance:
-        weights = np.zeros(ids.shape, dtype=np.float32)
-        for row, group in zip(weights, groups, strict=True):
-            joined = [w for number in group for w in reply_weights(learned[number], balance)]
+    if weights is not None:
+        counts = np.zeros(ids.shape, dtype=np.float32)
+        for row, group in zip(counts, groups, strict=True):
+            joined = [weight for number in group for weight in weights[number]]
             row[: len(joined)] = joined
-        made["weights"] = weights[:, 1:]
+        made["weights"] = counts[:, 1:]
     return Batch(**{name: torch.from_numpy(array.copy()) for name, array in made.items()})
 
 
@@ -172,6 +208,9 @@ class ChatBatches:
         How conversations are written.
     balance : float
         As for :func:`reply_weights`.
+    emphasis : float
+        How many times as much the words count that a turn lists under ``wanted``: what was asked
+        for. They are few among the tokens of a long reply.
 
     Examples
     --------
@@ -192,15 +231,29 @@ class ChatBatches:
         length: int,
         template: ChatTemplate | None = None,
         balance: float = 0.0,
+        emphasis: float = 1.0,
     ) -> None:
-        self.balance = balance
+        self.balance, self.emphasis = balance, emphasis
         self.draw, self.tokenizer, self.length = draw, tokenizer, length
         self.template = template or ChatTemplate()
 
     def batch(self, number: int) -> Batch:
         """Batch ``number``."""
-        chats = [self._encoded(turns) for turns in self.draw(number)]
-        return pack_chats(chats, self.length, balance=self.balance)
+        drawn = self.draw(number)
+        chats = [self._encoded(turns) for turns in drawn]
+        if not self.balance and self.emphasis == 1:
+            return pack_chats(chats, self.length)
+        weights = [self._weights(*pair) for pair in zip(chats, drawn, strict=True)]
+        return pack_chats(chats, self.length, weights=weights)
+
+    def _weights(self, chat: EncodedChat, turns: Messages) -> list[float]:
+        weights = reply_weights(chat.learned, self.balance)
+        if self.emphasis == 1:
+            return weights
+        words = {word for turn in turns for word in turn.get("wanted", ())}
+        # A word is written in another way after a space than at the beginning.
+        spelled = [self.tokenizer.encode(text) for word in words for text in (word, f" {word}")]
+        return emphasised(weights, chat.ids, spelled, self.emphasis)
 
     def _encoded(self, turns: Messages) -> EncodedChat:
         chat = self.template.encode(self.tokenizer, turns)

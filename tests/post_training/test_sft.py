@@ -34,6 +34,10 @@ def batches(tokenizer, **options):
     return ChatBatches(draw, tokenizer, **({"length": 400} | options))
 
 
+def weighed(chats, balance):
+    return [reply_weights(chat.learned, balance) for chat in chats]
+
+
 def test_only_replies_are_learned(tokenizer):
     source = batches(tokenizer)
     batch = source.batch(3)
@@ -96,7 +100,7 @@ def test_nothing_to_learn_gives_no_loss_and_finite_gradients(tokenizer, model):
     chat = ChatTemplate().encode(tokenizer, [{"role": "user", "content": "What is 2 + 3?"}])
     for balance in (0.0, 0.5):
         model.zero_grad()
-        loss = BatchLoss(model)(pack_chats([chat], 64, balance=balance))
+        loss = BatchLoss(model)(pack_chats([chat], 64, weights=weighed([chat], balance)))
         loss.backward()
         assert loss.item() == 0
         assert all((p.grad == 0).all() for p in model.parameters())
@@ -117,10 +121,25 @@ def test_balance_is_between_tokens_and_replies(tokenizer, model):
     mean_of_tokens = torch.cat(per_token).mean()
     mean_of_replies = torch.stack([losses.mean() for losses in per_token]).mean()
     for balance, expected in ((0.0, mean_of_tokens), (1.0, mean_of_replies)):
-        found = BatchLoss(model)(pack_chats(chats, 400, balance=balance))
+        found = BatchLoss(model)(pack_chats(chats, 400, weights=weighed(chats, balance)))
         torch.testing.assert_close(found, expected)
     assert min(counts) < max(counts)
     assert reply_weights([True, True], 1.0) == [0.5, 0.5]
+
+
+def test_what_was_asked_for_counts_more(tokenizer):
+    story = {"role": "assistant", "content": "A frog and the frogs saw a fox.", "wanted": ("frog",)}
+    turns = [{"role": "user", "content": "A frog, please."}, story]
+    batch = ChatBatches(lambda _: [turns], tokenizer, length=60, emphasis=8.0).batch(0)
+    heavy = batch.targets[batch.weights == 8.0].tolist()
+    assert heavy
+    assert heavy == tokenizer.encode(" frog") * (len(heavy) // len(tokenizer.encode(" frog")))
+    learned = batch.targets != -100
+    assert set(batch.weights[learned].tolist()) == {1.0, 8.0}
+    assert (batch.weights[~learned] == 0).all()
+    plain = ChatBatches(lambda _: [turns], tokenizer, length=60).batch(0)
+    assert plain.weights is None
+    assert torch.equal(plain.targets, batch.targets)
 
 
 def test_a_conversation_that_is_too_long_loses_its_last_turns(tokenizer):
@@ -163,4 +182,6 @@ def test_batches_say_nothing_of_weights_without_a_balance():
     chat = EncodedChat([1, 2, 3], [False, True, True])
     assert isinstance(pack_chats([chat], 4), Batch)
     assert pack_chats([chat], 4).weights is None
-    assert pack_chats([chat], 4, balance=1.0).weights.tolist() == [[0.5, 0.5, 0, 0]]
+    assert pack_chats([chat], 4, weights=weighed([chat], 1.0)).weights.tolist() == [
+        [0.5, 0.5, 0, 0]
+    ]

@@ -57,8 +57,9 @@ def chat_batches(recipe: Recipe, tokenizer: BPETokenizer, *, split: str = "train
         seed=recipe.seed,
     )
     return ChatBatches(
-        mixture.messages,
+        mixture.wanted,
         tokenizer,
         length=recipe.data["length"],
         balance=recipe.data.get("balance", 0.0),
+        emphasis=recipe.data.get("emphasis", 1.0),
     )

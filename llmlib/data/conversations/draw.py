@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from itertools import islice
+from typing import Any
 
 from .about_facts import closed_book, passages, sums, tools
 from .about_stories import formats, instruction_following, questions_on_stories, refusals
@@ -119,3 +120,13 @@ class ConversationMixture:
     def messages(self, number: int) -> list[list[dict[str, str]]]:
         """The same as dictionaries, the way chat templates take them."""
         return [conversation.messages for conversation in self.batch(number)]
+
+    def wanted(self, number: int) -> list[list[dict[str, Any]]]:
+        """The same with what each story must have, as ``wanted`` of its turn."""
+        return [
+            [
+                {"role": turn.role, "content": turn.content, "wanted": turn.wanted}
+                for turn in conversation.turns
+            ]
+            for conversation in self.batch(number)
+        ]
