@@ -36,6 +36,7 @@ PARTS = (
     "lora",
     "kv_cache",
     "retrieval",
+    "agents",
 )
 
 #: Characters per printed line: what the page of a chapter shows without scrolling.
