@@ -9,6 +9,7 @@ file                                what is in it
 :mod:`llmlib.agents.toolbox`        the calculator, the search and the interpreter of the book
 :mod:`llmlib.agents.calculator`     arithmetic without running code
 :mod:`llmlib.agents.local`          a model in this process
+:mod:`llmlib.agents.grounded`       arguments and answers that come from what was said
 :mod:`llmlib.agents.endpoint`       a model behind an OpenAI-compatible endpoint
 :mod:`llmlib.agents.evaluate`       how many tasks are solved
 :mod:`llmlib.agents.sandbox`        running programs that nobody has read
@@ -20,6 +21,7 @@ from llmlib.agents.agent import Agent, ContextFullError, Run, Step
 from llmlib.agents.calculator import calculate
 from llmlib.agents.endpoint import EndpointModel
 from llmlib.agents.evaluate import TaskScores, evaluate_tasks, wilson_interval
+from llmlib.agents.grounded import GroundedTurns, spans
 from llmlib.agents.local import LocalModel, calls_or_text
 from llmlib.agents.protocols import Answer, Call, FunctionCalls, Malformed, ReAct, call_schema
 from llmlib.agents.sandbox import Confinement, PythonResult, SandboxError, confinement, run_python
@@ -40,6 +42,7 @@ __all__ = [
     "ContextFullError",
     "EndpointModel",
     "FunctionCalls",
+    "GroundedTurns",
     "LocalModel",
     "Malformed",
     "PythonResult",
@@ -62,5 +65,6 @@ __all__ = [
     "python_tool",
     "run_python",
     "search_tool",
+    "spans",
     "wilson_interval",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
@@ -10,13 +10,15 @@ from llmlib.agents.agent import ContextFullError
 from llmlib.agents.protocols import call_schema
 from llmlib.agents.tool import Tool
 from llmlib.generation import TokenConstraint, generate
-from llmlib.generation.automaton import ANY, Automaton, Chars, Choice, Repeat, build_automaton
+from llmlib.generation.automaton import ANY, Automaton, Chars, Choice, Node, Repeat, build_automaton
 from llmlib.generation.automaton import Sequence as Parts
 from llmlib.generation.json_schema import parse_schema
 from llmlib.models import CausalLanguageModel
 from llmlib.tokenizers import ChatTemplate, Tokenizer
 
-__all__ = ["LocalModel", "calls_or_text"]
+__all__ = ["LocalModel", "calls_or_text", "plain_text"]
+
+Messages = Sequence[Mapping[str, str]]
 
 
 class LocalModel:
@@ -32,8 +34,9 @@ class LocalModel:
         Of a reply.
     temperature : float
         0 takes the best token at every step.
-    constraint : TokenConstraint, optional
-        What a reply has to look like.
+    constraint : TokenConstraint or callable, optional
+        What a reply has to look like; or a function that says so for each conversation, such as
+        :class:`~llmlib.agents.GroundedTurns`.
     generator : torch.Generator, optional
         Of the random numbers.
     """
@@ -46,7 +49,7 @@ class LocalModel:
         template: ChatTemplate | None = None,
         max_new_tokens: int = 64,
         temperature: float = 0.0,
-        constraint: TokenConstraint | None = None,
+        constraint: TokenConstraint | Callable[[Messages], TokenConstraint] | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         self.model, self.tokenizer = model, tokenizer
@@ -54,7 +57,7 @@ class LocalModel:
         self.max_new_tokens, self.temperature = max_new_tokens, temperature
         self.constraint, self.generator = constraint, generator
 
-    def __call__(self, messages: Sequence[Mapping[str, str]]) -> str:
+    def __call__(self, messages: Messages) -> str:
         """What the model says next.
 
         Raises
@@ -69,6 +72,9 @@ class LocalModel:
                 f"{len(chat.ids)} tokens of conversation and {self.max_new_tokens} of a reply are "
                 f"more than context_length={limit}"
             )
+        constraint = self.constraint
+        if constraint is not None and not isinstance(constraint, TokenConstraint):
+            constraint = constraint(messages)
         end = self.tokenizer.special_tokens[self.template.end]
         device = next(self.model.parameters()).device
         written = generate(
@@ -77,7 +83,7 @@ class LocalModel:
             max_new_tokens=self.max_new_tokens,
             temperature=self.temperature,
             stop_ids=[end],
-            constraint=self.constraint,
+            constraint=constraint,
             generator=self.generator,
         )
         reply = written[0, len(chat.ids) :].tolist()
@@ -101,8 +107,13 @@ def calls_or_text(tools: Sequence[Tool], *, max_length: int | None = None) -> Au
     >>> language.matches("42"), language.matches('{"name": "calculator", "arguments": {}}')
     (True, False)
     """
+    text = plain_text(max_length)
+    return build_automaton(Choice((parse_schema(call_schema(tools), max_length=max_length), text)))
+
+
+def plain_text(max_length: int | None = None) -> Node:
+    """A line that does not look like a call: it does not begin with a brace or white space."""
     spaces = Chars(((9, 13), (32, 32)))
     first = ANY.without(Chars(((ord("{"), ord("{")),))).without(spaces)
     rest = Repeat(ANY.without(Chars(((10, 10),))), 0, max_length and max_length - 1)
-    text = Parts((first, rest))
-    return build_automaton(Choice((parse_schema(call_schema(tools), max_length=max_length), text)))
+    return Parts((first, rest))

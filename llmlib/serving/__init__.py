@@ -7,6 +7,7 @@ file                              what is in it
 :mod:`llmlib.serving.paged`       the paged key-value cache
 :mod:`llmlib.serving.scheduler`   who runs, who waits, who has to go back
 :mod:`llmlib.serving.engine`      a model that serves: continuous batching
+:mod:`llmlib.serving.server`      the protocol of OpenAI's chat completions
 ================================  ======================================================
 """
 
@@ -14,6 +15,7 @@ from llmlib.serving.blocks import BlockPool, OutOfBlocksError
 from llmlib.serving.engine import Engine, Step
 from llmlib.serving.paged import BlockTable, PagedBatch, PagedCache
 from llmlib.serving.scheduler import Scheduler, Sequence, best_token
+from llmlib.serving.server import chat_server, serve
 
 __all__ = [
     "BlockPool",
@@ -26,4 +28,6 @@ __all__ = [
     "Sequence",
     "Step",
     "best_token",
+    "chat_server",
+    "serve",
 ]
