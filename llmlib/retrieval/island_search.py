@@ -41,7 +41,10 @@ __all__ = [
     "island_batches",
     "island_chunks",
     "island_encoder",
+    "island_examples",
+    "island_reranker",
     "island_tokenizer",
+    "reranker_lists",
     "reranker_loss",
 ]
 
@@ -141,6 +144,31 @@ def island_encoder(
     return TextEncoder(model.float(), tokenizer)
 
 
+def island_reranker(encoder: TextEncoder, *, num_layers: int = 2, seed: int = 1) -> CrossEncoder:
+    """A cross-encoder of random weights, with the words of a trained encoder and a hint.
+
+    It takes over the token vectors, in which "scarlet" lies near "red" by now. And in its first
+    layer queries and keys begin near the identity, so that a token attends to others like it:
+    to compare question and passage is what the model is for, and finding out alone that equal
+    tokens should meet takes it thousands of steps.
+    """
+    config = encoder.model.config
+    fresh = island_encoder(encoder.tokenizer, dim=config.dim, num_layers=num_layers, seed=seed)
+    bert = fresh.model
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        bert.token_embedding.weight.copy_(encoder.model.token_embedding.weight)
+        attention, identity = bert.blocks[0].attention, torch.eye(config.dim)
+        for weight, share in (
+            (attention.q_proj.weight, 1.2),
+            (attention.k_proj.weight, 1.2),
+            (attention.v_proj.weight, 0.7),
+            (attention.out_proj.weight, 0.7),
+        ):
+            weight.add_(share * identity)
+        return CrossEncoder(bert, encoder.tokenizer)
+
+
 def island_examples(island: Island, *, seed: int = 0) -> list[SearchExample]:
     """All questions by name and one description of every article that has one."""
     chunks = {chunk.metadata["heading"]: chunk.text for chunk in island_chunks(island)}
@@ -201,6 +229,43 @@ def encoder_loss(
     texts = [example.question for example in batch] + [example.passage for example in batch]
     queries, passages = encoder.embed(texts).split(len(batch))
     return info_nce(queries, passages, temperature=temperature, also_right=also_right(batch))
+
+
+def reranker_lists(
+    islands: Sequence[Island],
+    retrievers: Sequence[Retriever],
+    *,
+    number: int = 8,
+    hard: int = 3,
+    easy: int = 4,
+    seed: int = 0,
+) -> Iterator[list[tuple[str, list[str]]]]:
+    """Endless lists to learn from: a question, the right passage, hard and easy wrong ones.
+
+    Parameters
+    ----------
+    islands, retrievers : sequences
+        Each island and what searches it.
+    number : int
+        Questions at a time, half by name and half by description.
+    hard, easy : int
+        Wrong passages that the retriever found, and any others of the island.
+    seed : int
+        Of all choices.
+    """
+    rng = random.Random(seed)
+    examples = [island_examples(island, seed=seed) for island in islands]
+    while True:
+        lists: list[tuple[str, list[str]]] = []
+        while len(lists) < number:
+            place = rng.randrange(len(islands))
+            named = len(lists) % 2 == 0
+            one = rng.choice([e for e in examples[place] if e.named == named])
+            wrong = hard_negatives(one, retrievers[place], hard, rng)
+            others = [e.passage for e in examples[place] if e.key not in one.answers]
+            wrong += rng.sample(others, hard + easy - len(wrong))
+            lists.append((one.question, [one.passage, *wrong]))
+        yield lists
 
 
 def hard_negatives(

@@ -2,8 +2,10 @@ r"""A cross-encoder: question and passage read together, one number out.
 
 .. math::
 
-   s(q, d) = w^\top \tanh\!\left(W h_{[CLS]} + b\right) + c, \qquad
+   s(q, d) = w^\top \tanh\!\left(W \bar h_d + b\right) + c, \qquad
    h = \operatorname{BERT}([CLS]\; q\; [SEP]\; d\; [SEP])
+
+Here :math:`\bar h_d` is the mean over the tokens of the passage.
 
 ==============  ==================  ==========================================================
 code            symbol              shape
@@ -22,7 +24,9 @@ References
 1. Nogueira and Cho, *Passage Re-ranking with BERT*, 2019, arXiv:1901.04085.
 
 **Differs from the paper in** the loss: there each pair is right or wrong, here the right passage
-competes with wrong ones for the same question (a softmax over the list).
+competes with wrong ones for the same question (a softmax over the list). And in what is read out:
+there the first token, which in a pretrained BERT has learned to gather a whole text. In a small
+model from random weights nothing gathers at first, and the mean gives every token a gradient.
 """
 
 from __future__ import annotations
@@ -38,7 +42,7 @@ from torch import Tensor, nn
 from llmlib.interop import load_pretrained, save_pretrained
 from llmlib.models import Bert
 from llmlib.nn import Linear
-from llmlib.retrieval.encoder import pad_ids
+from llmlib.retrieval.encoder import mean_pool, pad_ids
 from llmlib.retrieval.fusion import Retriever
 from llmlib.retrieval.passages import Hit
 from llmlib.tokenizers import Tokenizer
@@ -57,10 +61,6 @@ class CrossEncoder(nn.Module):
         An encoder without heads (``masked_tokens=False``): it has the pooler.
     tokenizer : Tokenizer
         With the special tokens ``[CLS]`` and ``[SEP]``.
-
-    Notes
-    -----
-    Equal to ``BertForSequenceClassification`` of transformers with one label.
 
     Examples
     --------
@@ -96,7 +96,8 @@ class CrossEncoder(nn.Module):
         device = self.classifier.weight.device
         ids, mask, segments = ids.to(device), mask.to(device), segments.to(device)
         hidden = self.bert.hidden_states(ids, mask, segments=segments)  # (n, T, D)
-        return self.classifier(torch.tanh(self.bert.pooler(hidden[:, 0])))[:, 0]
+        passage = mean_pool(hidden, segments == 1)  # (n, D)
+        return self.classifier(torch.tanh(self.bert.pooler(passage)))[:, 0]
 
     def score(self, question: str, passages: Sequence[str], batch_size: int = 64) -> Tensor:
         """Scores without gradients: ``n passages -> (n,)``."""

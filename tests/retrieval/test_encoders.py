@@ -172,23 +172,25 @@ def cross_encoder(tokenizer):
     return model.eval()
 
 
-def test_a_cross_encoder_is_bert_for_sequence_classification(tokenizer):
-    transformers = pytest.importorskip("transformers")
+def test_a_cross_encoder_reads_the_pair_as_bert_of_transformers_does(tokenizer):
+    pytest.importorskip("transformers")
     from llmlib.interop import to_transformers
 
     model = cross_encoder(tokenizer)
-    theirs_body = to_transformers(model.bert)
-    theirs_body.config.num_labels = 1
-    theirs = transformers.BertForSequenceClassification(theirs_body.config).eval()
-    theirs.bert.load_state_dict(theirs_body.state_dict())
-    theirs.classifier.load_state_dict(model.classifier.state_dict())
-    question, passage = "Who founded Tarobe?", "The village of Tarobe. It was founded by Lamiko."
-    first, second = model._ids(question, passage)
-    peer = theirs(
-        input_ids=torch.tensor([first + second]),
-        token_type_ids=torch.tensor([[0] * len(first) + [1] * len(second)]),
-    ).logits[0, 0]
-    assert model([(question, passage)])[0].item() == pytest.approx(peer.item(), abs=1e-5)
+    theirs = to_transformers(model.bert)
+    special = tokenizer.special_tokens
+    question = tokenizer.encode("Who founded Tarobe?")
+    passage = tokenizer.encode("The village of Tarobe. It was founded by Lamiko.")
+    first = [special["[CLS]"], *question, special["[SEP]"]]
+    second = [*passage, special["[SEP]"]]
+    with torch.no_grad():
+        hidden = theirs(
+            input_ids=torch.tensor([first + second]),
+            token_type_ids=torch.tensor([[0] * len(first) + [1] * len(second)]),
+        ).last_hidden_state[0, len(first) :]
+        peer = model.classifier(torch.tanh(theirs.pooler.dense(hidden.mean(0))))
+    pair = ("Who founded Tarobe?", "The village of Tarobe. It was founded by Lamiko.")
+    assert model([pair])[0].item() == pytest.approx(peer.item(), abs=1e-5)
 
 
 def test_pairs_are_scored_alike_alone_and_together(tokenizer, tmp_path):
