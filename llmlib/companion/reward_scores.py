@@ -8,13 +8,13 @@ utility behind the judge.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
 
 from llmlib.data.preferences import PAIR_KINDS, PreferencePair, preference_pairs
-from llmlib.evaluation import expected_calibration_error
+from llmlib.evaluation import expected_calibration_error, reliability_curve
 from llmlib.post_training import RewardModel, pair_accuracy, pair_batch, reward_ranking_loss
 from llmlib.tokenizers import Tokenizer
 
@@ -41,6 +41,9 @@ class RewardScores:
         Expected calibration error of its probabilities, against the judge.
     rank_correlation : float
         Of its rewards and the utilities, over the stories that are not spoiled.
+    reliability : dict
+        Of the pairs, seen from the side that the model prefers and sorted by its probability:
+        ``predicted``, ``observed`` (the judge agrees) and ``counts`` of each bin.
     pairs : int
         How many.
     """
@@ -52,6 +55,7 @@ class RewardScores:
     loss: float
     calibration_error: float
     rank_correlation: float
+    reliability: dict[str, list[float]]
     pairs: int
 
     def lines(self) -> list[str]:
@@ -130,6 +134,7 @@ def evaluate_reward(
         loss=reward_ranking_loss(chosen, rejected).item(),
         calibration_error=expected_calibration_error(sure, chosen > rejected),
         rank_correlation=_correlation(_ranks(rewards), _ranks(utilities)),
+        reliability=asdict(reliability_curve(sure, chosen > rejected, bins=20)),
         pairs=pairs,
     )
 

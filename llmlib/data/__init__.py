@@ -13,6 +13,7 @@ file                              what is in it
 :mod:`llmlib.data.programs`       questions that a line of Python answers
 :mod:`llmlib.data.tool_calls`     questions, the calls that answer them, answers
 :mod:`llmlib.data.preferences`    pairs of stories, judged by a known taste with noise
+:mod:`llmlib.data.spoiling`       stories that are none any more
 :mod:`llmlib.data.copying`        random segments written twice
 :mod:`llmlib.data.conversations`  conversations to fine-tune on, checked by program
 :mod:`llmlib.data.minhash`        near-duplicates
@@ -55,8 +56,8 @@ __all__ = [
     "WordWorld",
     "arithmetic_problems",
     "chinese_word_world",
-    "describe_articles",
     "copy_segments",
+    "describe_articles",
     "english_word_world",
     "flawed_utility",
     "generate_stories",

@@ -35,6 +35,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from .spoiling import spoil
 from .stories import (
     Instruction,
     Story,
@@ -58,7 +59,6 @@ __all__ = [
     "flawed_utility",
     "merits",
     "preference_pairs",
-    "spoil",
     "stories_following",
     "utility",
 ]
@@ -303,67 +303,6 @@ def _forgetting(instruction: Instruction, rng: random.Random) -> Instruction:
     kept = list(instruction.wanted)
     kept.remove(rng.choice(kept))
     return Instruction(prompt=instruction.prompt, response=instruction.response, wanted=tuple(kept))
-
-
-def spoil(story: Story, rng: random.Random) -> str:
-    """Make a text from a story that is no story of the world any more.
-
-    Somebody or something changes its name, the end is missing, a sentence comes twice, or the same
-    speech is said again and again.
-
-    Parameters
-    ----------
-    story : Story
-        A whole one.
-    rng : random.Random
-        Of what is done to it.
-
-    Examples
-    --------
-    >>> check_story(spoil(next(generate_stories(1, seed=1)), random.Random(0))) == []
-    False
-    """
-    ways = (_renamed, _cut, _repeated, _chattering)
-    while True:
-        text = rng.choice(ways)(story, rng)
-        if check_story(text):
-            return text
-
-
-def _renamed(story: Story, rng: random.Random) -> str:
-    plot = next(plot for plot in plots() if plot.name == story.record.plot)
-    name, value = rng.choice(list(story.record.facts.items()))
-    places = [found.start() for found in re.finditer(rf"\b{re.escape(value)}\b", story.text)]
-    others = [word for word in fillers(plot.slots[name]) if word != value]
-    if not places:
-        return story.text
-    at = rng.choice(places)
-    return story.text[:at] + rng.choice(others) + story.text[at + len(value) :]
-
-
-def _cut(story: Story, rng: random.Random) -> str:
-    words = story.text.split(" ")
-    return " ".join(words[: rng.randint(len(words) // 3, len(words) - 3)])
-
-
-def _sentences(text: str) -> list[str]:
-    return re.split(r'(?<=[.!?]) (?=[A-Z])|(?<=[.!?]") (?=["A-Z])', text)
-
-
-def _repeated(story: Story, rng: random.Random) -> str:
-    sentences = _sentences(story.text)
-    at = rng.randrange(len(sentences))
-    return " ".join([*sentences[: at + 1], *sentences[at:]])
-
-
-def _chattering(story: Story, rng: random.Random) -> str:
-    sentences = _sentences(story.text)
-    spoken = [i for i, s in enumerate(sentences) if '"' in s and len(s.split()) <= 16]
-    if not spoken:
-        return story.text
-    at = rng.choice(spoken)
-    more = [sentences[at]] * rng.randint(2, 4)
-    return " ".join([*sentences[: at + 1], *more, *sentences[at + 1 :]])
 
 
 def _share(instruction: Instruction, record: StoryRecord) -> float:

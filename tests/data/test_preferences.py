@@ -13,10 +13,10 @@ from llmlib.data.preferences import (
     flawed_utility,
     merits,
     preference_pairs,
-    spoil,
     stories_following,
     utility,
 )
+from llmlib.data.spoiling import spoil
 from llmlib.data.stories import (
     Instruction,
     check_story,
