@@ -335,6 +335,15 @@ class PPOTrainer:
             kept = f" The last checkpoint in {self.folder} is kept." if self.folder else ""
             raise DivergenceError(f"step {self.step}: {error}{kept}") from None
 
+    @property
+    def model(self) -> CausalLanguageModel:
+        """What the run is for: the policy."""
+        return self.policy
+
+    def weights(self) -> dict[str, Tensor]:
+        """Weights of the policy by name; a matrix that is used twice once."""
+        return {name: parameter.detach() for name, parameter in self.policy.named_parameters()}
+
     # --- checkpoints --------------------------------------------------------------------------
 
     @property

@@ -7,6 +7,7 @@ file                                           what is in it
 :mod:`llmlib.companion.methods.pretraining`    documents, from random weights
 :mod:`llmlib.companion.methods.sft`            conversations
 :mod:`llmlib.companion.methods.reward`         comparisons of stories
+:mod:`llmlib.companion.methods.ppo`            stories that a reward model likes
 :mod:`llmlib.companion.methods.lora`           conversations, learned by adapters
 =============================================  ==================================================
 
@@ -16,8 +17,8 @@ method reads from it; a new method is a module here and an entry in :data:`METHO
 
 from dataclasses import replace
 
-from llmlib.companion.methods import lora, pretraining, reward, sft
-from llmlib.companion.methods.method import Method, Run, chat_method, story_method
+from llmlib.companion.methods import lora, ppo, pretraining, reward, sft
+from llmlib.companion.methods.method import Method, Run, chat_method, story_method, write_stage
 from llmlib.companion.stage import load_reward
 
 __all__ = ["METHODS", "Method", "Run"]
@@ -32,6 +33,9 @@ METHODS: dict[str, Method] = {
         evaluate=reward.evaluate,
         card=reward.write_reward_card,
         load=load_reward,
+    ),
+    "ppo": Method(
+        make_run=ppo.make_run, write=write_stage, evaluate=ppo.evaluate, card=ppo.write_ppo_card
     ),
     "lora": replace(chat_method(lora.make_run, lora.write_adapter), card=lora.write_adapter_card),
 }
