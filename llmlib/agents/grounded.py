@@ -1,7 +1,7 @@
 """A language made for one conversation: arguments and answers come from what was said.
 
-A call that parses may still hold a name that nobody mentioned. Names, numbers and answers are nearly
-always copied, from the question or from a result, so the next turn is confined further:
+A call that parses may still hold a name that nobody mentioned. Names, numbers and answers are
+nearly always copied, from the question or from a result, so the next turn is confined further:
 
 =========================  ==================================================================
 part of a turn             what it may be
@@ -74,7 +74,10 @@ class GroundedTurns:
     def __call__(self, messages: Sequence[Mapping[str, str]]) -> TokenConstraint:
         """The constraint for the assistant's next turn."""
         return TokenConstraint.for_tokenizer(
-            build_automaton(self.language(messages)), self.tokenizer, end=self.end
+            build_automaton(self.language(messages)),
+            self.tokenizer,
+            end=self.end,
+            beforehand=False,
         )
 
     def language(self, messages: Sequence[Mapping[str, str]]) -> Node:

@@ -35,6 +35,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -140,6 +141,11 @@ def utf8_ranges(low: int, high: int) -> Iterator[tuple[tuple[int, int], ...]]:
             yield from _same_length(a, b, len(chr(first).encode()))
 
 
+@cache
+def _utf8_ranges(low: int, high: int) -> tuple[tuple[tuple[int, int], ...], ...]:
+    return tuple(utf8_ranges(low, high))
+
+
 def _same_length(low: int, high: int, size: int) -> Iterator[tuple[tuple[int, int], ...]]:
     for i in range(1, size):
         rest = (1 << 6 * i) - 1  # what the last i bytes hold
@@ -172,7 +178,7 @@ class _Several:
         end = self.state()
         if isinstance(node, Chars):
             for low, high in node.ranges:
-                for ranges in utf8_ranges(low, high):
+                for ranges in _utf8_ranges(low, high):
                     at = start
                     for i, (first, last) in enumerate(ranges):
                         to = end if i == len(ranges) - 1 else self.state()

@@ -14,7 +14,7 @@ whatever the model thinks.
 ==============  =============================  ====================================  ==========
 code            symbol                         what it is                            shape
 ==============  =============================  ====================================  ==========
-``next_state``  :math:`\delta(s, v)`           state after each token; 0 is dead     ``(S, V)``
+``next_state``  :math:`\delta(s, v)`           state after each token; 0 is dead     ``(V,)``
 ``distance``    :math:`d(s)`                   fewest tokens that complete the text  ``(S,)``
 ``remaining``   :math:`r`                      tokens that may still be written      number
 ==============  =============================  ====================================  ==========
@@ -77,11 +77,14 @@ class TokenConstraint:
         The token that ends a text. It is allowed exactly where the text is complete.
     leave_out : collection of int
         Tokens that are no text, such as special ones.
+    beforehand : bool
+        Whether all states are worked out at once, for a language that is used often. Else each
+        state is when a text comes to it, which is quicker for a language that is used once. Then
+        the distance is counted in bytes: never too few where every byte is a token, but more
+        than is needed.
 
     Attributes
     ----------
-    next_state : ndarray
-        ``(S, V)`` integers.
     distance : ndarray
         ``(S,)`` integers, the end token not counted.
 
@@ -114,28 +117,51 @@ class TokenConstraint:
         *,
         end_id: int,
         leave_out: Collection[int] = (),
+        beforehand: bool = True,
     ) -> None:
         self.automaton, self.end_id = automaton, end_id
         self.vocab_size = max([*vocab, end_id]) + 1
         out = {*leave_out, end_id}
         pieces = {i: piece for i, piece in vocab.items() if piece and i not in out}
-        if len(automaton) * self.vocab_size > _MOST_ENTRIES:
-            raise ValueError(
-                f"{len(automaton)} states by {self.vocab_size} tokens are too many for a table: "
-                "allow fewer repetitions"
-            )
-        self.next_state = _after_tokens(automaton, pieces, self.vocab_size)
-        self.distance = steps_to_end(self.next_state, automaton.accepting)
+        self._pieces = _Pieces(pieces, self.vocab_size)
+        self._rows: dict[int, np.ndarray] = {}
+        if beforehand:
+            if len(automaton) * self.vocab_size > _MOST_ENTRIES:
+                raise ValueError(
+                    f"{len(automaton)} states by {self.vocab_size} tokens are too many for a "
+                    "table: allow fewer repetitions, or say beforehand=False"
+                )
+            table = self._pieces.read(automaton, np.arange(len(automaton)))
+            self._rows = dict(enumerate(table))
+            self.distance = steps_to_end(table, automaton.accepting)
+        else:
+            if len({piece for piece in pieces.values() if len(piece) == 1}) < 256:
+                raise ValueError(
+                    "beforehand=False needs a vocabulary in which each byte is a token"
+                )
+            self.distance = steps_to_end(automaton.table, automaton.accepting)
         if self.distance[automaton.start] == FAR:
             raise ValueError("no text of the language can be written with these tokens")
 
+    def next_state(self, state: int) -> np.ndarray:
+        """The state after each token: ``(V,)`` integers, 0 where the token is not allowed."""
+        if state not in self._rows:
+            self._rows[state] = self._pieces.read(self.automaton, np.array([state]))[0]
+        return self._rows[state]
+
     @classmethod
     def for_tokenizer(
-        cls, automaton: Automaton, tokenizer: Tokenizer, *, end: str
+        cls, automaton: Automaton, tokenizer: Tokenizer, *, end: str, beforehand: bool = True
     ) -> TokenConstraint:
         """For a byte-level tokenizer; ``end`` is the special token that ends a text."""
         special = tokenizer.special_tokens
-        return cls(automaton, tokenizer.vocab, end_id=special[end], leave_out=special.values())
+        return cls(
+            automaton,
+            tokenizer.vocab,
+            end_id=special[end],
+            leave_out=special.values(),
+            beforehand=beforehand,
+        )
 
     @property
     def text_bound(self) -> int:
@@ -181,7 +207,7 @@ class ConstrainedTexts:
         Where a text is complete, its end is allowed; once it has ended, nothing else is.
         """
         constraint = self.constraint
-        after = constraint.next_state[self.states]  # (B, V)
+        after = np.stack([constraint.next_state(int(s)) for s in self.states])  # (B, V)
         allowed = constraint.distance[after] <= self.remaining - 1
         allowed[:, constraint.end_id] = constraint.automaton.accepting[self.states]
         allowed[self.states == 0] = False
@@ -190,7 +216,8 @@ class ConstrainedTexts:
 
     def advance(self, tokens: Tensor) -> None:
         """Read the token that was chosen for each text: ``(B,)``."""
-        self.states = self.constraint.next_state[self.states, tokens.cpu().numpy()]
+        pairs = zip(self.states.tolist(), tokens.tolist(), strict=True)
+        self.states = np.array([self.constraint.next_state(s)[token] for s, token in pairs])
         self.remaining -= 1
 
     def confine(self, logits: Tensor) -> Tensor:
@@ -212,21 +239,26 @@ class ConstrainedTexts:
         return confined - confined.amax(dim=-1, keepdim=True)
 
 
-def _after_tokens(automaton: Automaton, pieces: Mapping[int, bytes], size: int) -> np.ndarray:
-    """The state after each token from each state: ``(S, V)``, all tokens at a time.
+class _Pieces:
+    """The bytes of all tokens, to be read all at a time.
 
     Tokens are sorted by length, so that the i-th step reads the i-th byte of those that have one.
     """
-    order = sorted(pieces, key=lambda i: -len(pieces[i]))
-    lengths = np.array([len(pieces[i]) for i in order], dtype=np.int64)
-    longest = int(lengths.max(initial=0))
-    text = np.zeros((len(order), longest), dtype=np.uint8)
-    for row, i in enumerate(order):
-        text[row, : lengths[row]] = np.frombuffer(pieces[i], dtype=np.uint8)
-    states = np.repeat(np.arange(len(automaton), dtype=np.int32)[:, None], len(order), axis=1)
-    for step in range(longest):
-        reads = int((lengths > step).sum())  # the first tokens
-        states[:, :reads] = automaton.table[states[:, :reads], text[None, :reads, step]]
-    table = np.zeros((len(automaton), size), dtype=np.int32)
-    table[:, order] = states
-    return table
+
+    def __init__(self, pieces: Mapping[int, bytes], size: int) -> None:
+        self.size = size
+        self.order = sorted(pieces, key=lambda i: -len(pieces[i]))
+        self.lengths = np.array([len(pieces[i]) for i in self.order], dtype=np.int64)
+        self.text = np.zeros((len(self.order), self.lengths.max(initial=0)), dtype=np.uint8)
+        for row, i in enumerate(self.order):
+            self.text[row, : self.lengths[row]] = np.frombuffer(pieces[i], dtype=np.uint8)
+
+    def read(self, automaton: Automaton, states: np.ndarray) -> np.ndarray:
+        """The state after each token from each of some states: ``(S, V)``."""
+        after = np.repeat(states.astype(np.int32)[:, None], len(self.order), axis=1)
+        for step in range(self.text.shape[1]):
+            reads = int((self.lengths > step).sum())  # the first tokens
+            after[:, :reads] = automaton.table[after[:, :reads], self.text[None, :reads, step]]
+        table = np.zeros((len(states), self.size), dtype=np.int32)
+        table[:, self.order] = after
+        return table

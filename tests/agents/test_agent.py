@@ -11,6 +11,7 @@ from llmlib.agents import (
     Call,
     ContextFullError,
     FunctionCalls,
+    GroundedTurns,
     LocalModel,
     Malformed,
     ReAct,
@@ -21,12 +22,15 @@ from llmlib.agents import (
     encyclopaedia,
     evaluate_tasks,
     island_tools,
+    python_tool,
     search_tool,
+    spans,
 )
 from llmlib.agents.__main__ import main
 from llmlib.data import make_island, tool_tasks
 from llmlib.data.tool_calls import TASK_KINDS
-from llmlib.generation import TokenConstraint
+from llmlib.generation import TokenConstraint, compile_schema
+from llmlib.generation.automaton import build_automaton
 from llmlib.interop import save_pretrained
 from llmlib.models import Llama, LlamaConfig
 from llmlib.tokenizers import BPETokenizer
@@ -297,8 +301,6 @@ def test_a_model_that_knows_nothing_makes_only_calls_that_parse(small):
 
 
 def test_only_calls_when_only_calls_are_allowed(small):
-    from llmlib.generation import compile_schema
-
     model, tokenizer = small
     tools = [calculator_tool(), look_up("nothing")]
     automaton = compile_schema(call_schema(tools), max_length=20)
@@ -339,3 +341,92 @@ def test_the_command(small, tmp_path, capsys):
     assert "solved           0 of 5" in out
     assert json.loads(saved.read_text())["solved"] == 0
     assert main([*command[:4], "--free"]) == 0
+
+
+# --- turns made for a conversation ---
+
+TALK = [
+    {"role": "system", "content": "Tools: 7."},
+    {"role": "user", "content": "How old was the mill of Tarobe in 1900?"},
+    {"role": "assistant", "content": call("search", query="Tarobe")},
+    {
+        "role": "tool",
+        "content": "Tarobe is a village. It has stood since 1543. Its dish is bean stew.",
+    },
+]
+
+
+def fits(turns, text):
+    tools = [calculator_tool(), python_tool(weaker_ok=True), look_up()]
+    grounded = GroundedTurns(tools, tokenizer=None)
+    return build_automaton(grounded.language(turns)).matches(text)
+
+
+@pytest.mark.parametrize(
+    ("turns", "text", "right"),
+    [
+        (2, call("search", query="Tarobe"), True),
+        (2, call("search", query="mill of Tarobe"), True),
+        (2, call("search", query="Tarobi"), False),
+        (2, call("search", query="bean stew"), False),  # not said yet
+        (2, call("calculator", expression="1900 - 1543"), False),
+        (4, call("calculator", expression="1900 - 1543"), True),
+        (4, call("calculator", expression="1900 - 1543 * 1900"), True),
+        (4, call("calculator", expression="1900 - 1544"), False),
+        (4, call("calculator", expression="1900"), False),
+        (4, call("calculator", expression="7 + 7"), False),  # the system is not the conversation
+        (2, call("python", code='print("Tarobe"[::-1])'), True),
+        (2, call("python", code='print("Tarobi"[::-1])'), False),
+        (2, call("python", code="print(sum(range(1900 + 1)))"), True),
+        (4, "bean stew", True),
+        (4, "1543", True),
+        (4, "I do not know.", True),
+        (4, "1544", False),
+        (4, "is a village. It", True),
+        (4, "Tarobe is a village. It", False),  # five words
+        (2, "Good day!", True),  # before a result an answer is free
+        (2, "{Good day", False),
+        (2, call("browser", query="Tarobe"), False),
+        (2, '{"name": "search", "arguments": {}}', False),
+    ],
+)  # fmt: skip
+def test_what_a_grounded_turn_may_be(turns, text, right):
+    assert fits(TALK[:turns], text) == right
+
+
+def test_a_new_question_makes_what_was_said_before_old():
+    talk = [*TALK, {"role": "assistant", "content": "357"}, {"role": "user", "content": "Why?"}]
+    assert not fits(talk, call("search", query="Tarobe"))
+    assert fits(talk, call("search", query="Why"))
+
+
+def test_other_tools_keep_their_schema():
+    def add(a: int, b: int) -> int:
+        """Add."""
+        return a + b
+
+    grounded = GroundedTurns([Tool.from_function(add)], tokenizer=None)
+    automaton = build_automaton(grounded.language(TALK[:2]))
+    assert automaton.matches(call("add", a=5, b=6))
+    assert not automaton.matches(call("add", a=5))
+
+
+def test_a_model_that_knows_nothing_says_only_what_was_said(small):
+    model, tokenizer = small
+    tools = [calculator_tool(), look_up("It is a bean stew of 1543.")]
+    answers = 0
+    for seed in range(8):
+        local = LocalModel(model, tokenizer, temperature=1.0, max_new_tokens=90,
+                           constraint=GroundedTurns(tools, tokenizer),
+                           generator=torch.Generator().manual_seed(seed))  # fmt: skip
+        text = local([*TALK[:3], {"role": "tool", "content": "It is a bean stew of 1543."}])
+        read = FunctionCalls().read(text)
+        if isinstance(read, Answer):
+            answers += 1
+            assert text in ("I do not know.", *spans("It is a bean stew of 1543.", 4),
+                            "It is a bean stew of 1543.")  # fmt: skip
+        else:
+            (value,) = read.arguments.values()
+            assert all(word.strip(".?") in " ".join(m["content"] for m in TALK) + " of 1543."
+                       for word in value.split() if word not in "+-*/")  # fmt: skip
+    assert answers

@@ -345,10 +345,29 @@ def test_tokens_equal_the_plain_version(tokenizer, pattern):
     special = set(tokenizer.special_tokens.values())
     text = {i: piece for i, piece in tokenizer.vocab.items() if i not in special}
     for state in range(len(automaton)):
-        allowed = set(np.flatnonzero(constraint.next_state[state]).tolist())
+        allowed = set(np.flatnonzero(constraint.next_state(state)).tolist())
         assert allowed == allowed_tokens(automaton, text, state)
         for token in list(allowed)[:20]:
-            assert constraint.next_state[state, token] == automaton.read(text[token], state)
+            assert constraint.next_state(state)[token] == automaton.read(text[token], state)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.sampled_from(sorted(SCHEMAS)), st.integers(0, 2**32), st.integers(0, 60))
+def test_states_worked_out_when_met(tokenizer, constraints, name, seed, more):
+    """The same masks while there is room, and an end in time as well."""
+    automaton = constraints[name].automaton
+    quick = TokenConstraint.for_tokenizer(automaton, tokenizer, end=END, beforehand=False)
+    for state in (1, len(automaton) // 2, len(automaton) - 1):
+        assert (quick.next_state(state) == constraints[name].next_state(state)).all()
+    assert (quick.distance >= constraints[name].distance).all()
+    ids = generate(
+        Contrary(seed, tokenizer.vocab_size, 2.0, absurd=False),
+        torch.zeros(1, 1, dtype=torch.long),
+        max_new_tokens=quick.text_bound + more,
+        constraint=quick,
+        generator=torch.Generator().manual_seed(seed),
+    )
+    assert not errors(json.loads(written(tokenizer, ids[0, 1:])), SCHEMAS[name])
 
 
 def test_distances_are_the_fewest_tokens(tokenizer):
@@ -429,5 +448,7 @@ def test_what_cannot_work_is_refused(tokenizer):
         )
     with pytest.raises(ValueError, match="can be written"):
         TokenConstraint(compile_regex("abc"), {0: b"a", 1: b"b"}, end_id=2)
-    with pytest.raises(ValueError, match="too many for a table"):
+    with pytest.raises(ValueError, match="each byte is a token"):
+        TokenConstraint(compile_regex("a"), {0: b"a"}, end_id=2, beforehand=False)
+    with pytest.raises(ValueError, match="too many for a"):
         TokenConstraint(compile_regex("a{9000}"), {100_000: b"a"}, end_id=2)
