@@ -211,6 +211,10 @@ class ChatBatches:
     emphasis : float
         How many times as much the words count that a turn lists under ``wanted``: what was asked
         for. They are few among the tokens of a long reply.
+    facts_from : int, optional
+        Batch from which the words under ``facts`` count as much: all people, things and places of
+        a reply. Until then a model hardly looks at what was asked for; and from then on it must
+        not say it everywhere.
 
     Examples
     --------
@@ -232,8 +236,9 @@ class ChatBatches:
         template: ChatTemplate | None = None,
         balance: float = 0.0,
         emphasis: float = 1.0,
+        facts_from: int | None = None,
     ) -> None:
-        self.balance, self.emphasis = balance, emphasis
+        self.balance, self.emphasis, self.facts_from = balance, emphasis, facts_from
         self.draw, self.tokenizer, self.length = draw, tokenizer, length
         self.template = template or ChatTemplate()
 
@@ -243,14 +248,18 @@ class ChatBatches:
         chats = [self._encoded(turns) for turns in drawn]
         if not self.balance and self.emphasis == 1:
             return pack_chats(chats, self.length)
-        weights = [self._weights(*pair) for pair in zip(chats, drawn, strict=True)]
+        everything = self.facts_from is not None and number >= self.facts_from
+        weights = [
+            self._weights(chat, turns, "facts" if everything else "wanted")
+            for chat, turns in zip(chats, drawn, strict=True)
+        ]
         return pack_chats(chats, self.length, weights=weights)
 
-    def _weights(self, chat: EncodedChat, turns: Messages) -> list[float]:
+    def _weights(self, chat: EncodedChat, turns: Messages, listed: str) -> list[float]:
         weights = reply_weights(chat.learned, self.balance)
         if self.emphasis == 1:
             return weights
-        words = {word for turn in turns for word in turn.get("wanted", ())}
+        words = {word for turn in turns for word in turn.get(listed, ())}
         # A word is written in another way after a space than at the beginning.
         spelled = [self.tokenizer.encode(text) for word in words for text in (word, f" {word}")]
         return emphasised(weights, chat.ids, spelled, self.emphasis)

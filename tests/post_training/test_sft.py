@@ -137,6 +137,12 @@ def test_what_was_asked_for_counts_more(tokenizer):
     learned = batch.targets != -100
     assert set(batch.weights[learned].tolist()) == {1.0, 8.0}
     assert (batch.weights[~learned] == 0).all()
+    story["facts"] = ("frog", "fox")
+    source = ChatBatches(lambda _: [turns], tokenizer, length=60, emphasis=8.0, facts_from=3)
+    assert torch.equal(source.batch(2).weights, batch.weights)
+    later = source.batch(3).weights
+    assert set(tokenizer.encode(" fox")) <= set(batch.targets[later == 8.0].tolist())
+    assert (later[batch.weights == 8.0] == 8.0).all()
     plain = ChatBatches(lambda _: [turns], tokenizer, length=60).batch(0)
     assert plain.weights is None
     assert torch.equal(plain.targets, batch.targets)

@@ -57,9 +57,10 @@ def chat_batches(recipe: Recipe, tokenizer: BPETokenizer, *, split: str = "train
         seed=recipe.seed,
     )
     return ChatBatches(
-        mixture.wanted,
+        mixture.annotated,
         tokenizer,
         length=recipe.data["length"],
         balance=recipe.data.get("balance", 0.0),
         emphasis=recipe.data.get("emphasis", 1.0),
+        facts_from=recipe.data.get("facts_from"),
     )

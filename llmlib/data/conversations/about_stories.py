@@ -18,6 +18,7 @@ import hashlib
 import json
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from ..stories import Question, Story, generate_stories, instructions, questions
 from ..stories.vocabulary import fillers
@@ -203,7 +204,8 @@ def _wish(story: Story, rng: random.Random, wordings: tuple[str, ...]) -> list[T
     task = rng.choice(instructions(story))
     named = task.prompt[task.prompt.index("story") :].split(" ", 2)[2].removesuffix(".")
     asked = rng.choice(wordings).format(named)
-    return [user(asked), reply(story.text, "instruction", task.wanted)]
+    told = reply(story.text, "instruction", task.wanted)
+    return [user(asked), replace(told, facts=tuple(story.record.facts.values()))]
 
 
 def _asked(question: Question) -> list[Turn]:

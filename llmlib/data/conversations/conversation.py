@@ -34,12 +34,15 @@ class Turn:
         For replies of the assistant: as what it counts, for example ``who`` or ``format``.
     wanted : tuple of str
         For stories: values that must be in its record.
+    facts : tuple of str
+        For stories: all values of its record.
     """
 
     role: str
     content: str
     measure: str = ""
     wanted: tuple[str, ...] = ()
+    facts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

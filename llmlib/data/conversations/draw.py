@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from itertools import islice
 from typing import Any
 
@@ -87,7 +88,7 @@ class ConversationMixture:
     --------
     >>> source = ConversationMixture({"arithmetic": 0.5, "refusal": 0.5}, conversations=4)
     >>> sorted(one.kind for one in source.batch(1))
-    ['arithmetic', 'arithmetic', 'arithmetic', 'refusal']
+    ['arithmetic', 'arithmetic', 'refusal', 'refusal']
     """
 
     def __init__(
@@ -121,12 +122,6 @@ class ConversationMixture:
         """The same as dictionaries, the way chat templates take them."""
         return [conversation.messages for conversation in self.batch(number)]
 
-    def wanted(self, number: int) -> list[list[dict[str, Any]]]:
-        """The same with what each story must have, as ``wanted`` of its turn."""
-        return [
-            [
-                {"role": turn.role, "content": turn.content, "wanted": turn.wanted}
-                for turn in conversation.turns
-            ]
-            for conversation in self.batch(number)
-        ]
+    def annotated(self, number: int) -> list[list[dict[str, Any]]]:
+        """The same, and of each story what it must have (``wanted``) and has (``facts``)."""
+        return [[asdict(turn) for turn in one.turns] for one in self.batch(number)]
