@@ -88,6 +88,7 @@ from llmlib.post_training.reward_files import load_reward_model, save_reward_mod
 from llmlib.post_training.rollouts import (
     Rollouts,
     response_log_probabilities,
+    response_logits,
     response_values,
     sample_responses,
 )
@@ -147,6 +148,7 @@ __all__ = [
     "reply",
     "reply_weights",
     "response_log_probabilities",
+    "response_logits",
     "response_values",
     "reward_ranking_loss",
     "sample_responses",

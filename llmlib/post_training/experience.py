@@ -23,8 +23,14 @@ from torch import Tensor
 from llmlib.models import CausalLanguageModel
 from llmlib.post_training.advantages import generalized_advantage_estimate, masked_mean, whiten
 from llmlib.post_training.kl import kl_estimates, token_rewards
+from llmlib.post_training.log_probabilities import token_log_probabilities
 from llmlib.post_training.ppo_config import PPOConfig
-from llmlib.post_training.rollouts import Rollouts, response_log_probabilities, response_values
+from llmlib.post_training.rollouts import (
+    Rollouts,
+    response_log_probabilities,
+    response_logits,
+    response_values,
+)
 from llmlib.post_training.value import ValueModel
 
 __all__ = ["Experience", "judge_tokens"]
@@ -98,7 +104,8 @@ def judge_tokens(
     for start in range(0, len(rollouts), config.minibatch_size):
         part = rollouts.rows(slice(start, start + config.minibatch_size))
         logps, entropy = response_log_probabilities(policy, part, temperature=config.temperature)
-        ref_logps, _ = response_log_probabilities(reference, part, temperature=config.temperature)
+        logits = response_logits(reference, part, temperature=config.temperature)
+        ref_logps = token_log_probabilities(logits, part.responses)
         parts.append((logps, ref_logps, response_values(value, part), entropy))
     logps, ref_logps, values, entropy = (torch.cat(found) for found in zip(*parts, strict=True))
     mask = rollouts.response_mask

@@ -43,12 +43,13 @@ from llmlib.models import CausalLanguageModel
 from llmlib.post_training.advantages import masked_mean
 from llmlib.post_training.experience import Experience, judge_tokens
 from llmlib.post_training.kl import FixedKL, KLControl, kl_estimates
+from llmlib.post_training.log_probabilities import token_log_probabilities
 from llmlib.post_training.ppo import clip_share, ppo_clip_loss, value_clip_loss
 from llmlib.post_training.ppo_config import PPOConfig
 from llmlib.post_training.ppo_guards import check_rollouts, check_update, fingerprint
 from llmlib.post_training.rollouts import (
     Rollouts,
-    response_log_probabilities,
+    response_logits,
     response_values,
     sample_responses,
 )
@@ -268,7 +269,8 @@ class PPOTrainer:
         """One update of both models from some of the texts."""
         config, rollouts = self.config, experience.rollouts.rows(rows)
         mask, old = rollouts.response_mask, experience.logps[rows]
-        logps, _ = response_log_probabilities(self.policy, rollouts, temperature=config.temperature)
+        logits = response_logits(self.policy, rollouts, temperature=config.temperature)
+        logps = token_log_probabilities(logits, rollouts.responses)
         judged = (logps, old, experience.advantages[rows], config.clip)
         loss = ppo_clip_loss(*judged, mask=mask)
         values = response_values(self.value, rollouts)

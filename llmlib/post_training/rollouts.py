@@ -33,7 +33,13 @@ from llmlib.models import CausalLanguageModel
 from llmlib.post_training.log_probabilities import token_entropy, token_log_probabilities
 from llmlib.post_training.value import ValueModel
 
-__all__ = ["Rollouts", "response_log_probabilities", "response_values", "sample_responses"]
+__all__ = [
+    "Rollouts",
+    "response_log_probabilities",
+    "response_logits",
+    "response_values",
+    "sample_responses",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,13 +167,26 @@ def response_log_probabilities(
     Returns
     -------
     tuple of Tensor
-        ``(B, T)`` each. What stands at padding means nothing.
+        ``(B, T)`` each, the entropy without a gradient. What stands at padding means nothing.
+    """
+    logits = response_logits(model, rollouts, temperature=temperature)
+    return token_log_probabilities(logits, rollouts.responses), token_entropy(logits.detach())
+
+
+def response_logits(
+    model: CausalLanguageModel, rollouts: Rollouts, *, temperature: float = 1.0
+) -> Tensor:
+    """Scores from which every token of the responses was drawn: ``(B, T, V)``.
+
+    Parameters
+    ----------
+    model, rollouts, temperature
+        As for :func:`response_log_probabilities`.
     """
     hidden = model.hidden_states(
         rollouts.ids[:, :-1], rollouts.mask[:, :-1], positions=rollouts.positions[:, :-1]
     )
-    logits = model.logits(hidden[:, rollouts.prompt_length - 1 :]) / temperature  # (B, T, V)
-    return token_log_probabilities(logits, rollouts.responses), token_entropy(logits)
+    return model.logits(hidden[:, rollouts.prompt_length - 1 :]) / temperature
 
 
 def response_values(model: ValueModel, rollouts: Rollouts) -> Tensor:
