@@ -254,8 +254,8 @@ def filter_program(machine: str) -> list[tuple[int, int, int, int]]:
     return [*program, (answer, 0, 0, refuse)]
 
 
-def main(settings: dict) -> None:
-    """Confine this process, then run the interpreter in its place."""
+def main(settings: dict, code: str) -> None:
+    """Confine this process, then run the interpreter with a program in its place."""
     status = settings["status"]
     os.set_inheritable(status, False)
     try:
@@ -274,11 +274,11 @@ def main(settings: dict) -> None:
         if settings["calls"]:
             drop_capabilities()
             confine_calls()
-        os.execve(settings["command"][0], settings["command"], {})
+        os.execve(settings["command"][0], [*settings["command"], code], {})
     except BaseException as error:  # whatever it is: the program must not run unconfined
         os.write(status, f"{type(error).__name__}: {error}".encode())
         os._exit(1)
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    main(json.loads(sys.argv[1]), sys.argv[2])

@@ -210,12 +210,12 @@ def _start(
     """Start the process that confines itself; also the pipe in which it says why it could not."""
     interpreter = _interpreter()
     options = ["-I", "-S", "-B", "-X", "utf8"]
-    command = [interpreter, *options, "-c", code]
+    command = [interpreter, *options, "-c"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     pipes |= {"stdin": subprocess.DEVNULL, "bufsize": 0}
     if sys.platform == "win32":
         kept = {"SYSTEMROOT": os.environ.get("SYSTEMROOT", "")}  # without it nothing starts
-        return subprocess.Popen(command, cwd=folder, env=kept, **pipes), None
+        return subprocess.Popen([*command, code], cwd=folder, env=kept, **pipes), None
     limits = {"CPU": math.ceil(seconds) + 1, "FSIZE": disk, "NOFILE": 64, "CORE": 0}
     if sys.platform.startswith("linux"):
         limits |= {"AS": memory, "NPROC": 0}
@@ -235,7 +235,7 @@ def _start(
     launcher = importlib.util.find_spec("llmlib.agents.confine").origin
     try:
         process = subprocess.Popen(
-            [interpreter, *options, launcher, json.dumps(settings)],
+            [interpreter, *options, launcher, json.dumps(settings), code],
             cwd=folder,
             env={},
             pass_fds=(writer,),

@@ -89,7 +89,7 @@ def chat_server(
         from starlette.routing import Route
     except ImportError as error:
         raise ImportError(
-            "a server is made with starlette and uvicorn: pip install 'llmlib[serving]'"
+            "a server is made with starlette and uvicorn: pip install 'llmlib[apps]'"
         ) from error
     writer = _Writer(model, tokenizer, name, template or ChatTemplate(), system_of_tools)
 
@@ -134,7 +134,7 @@ def serve(application: Starlette, *, port: int = 0) -> Iterator[str]:
     try:
         import uvicorn
     except ImportError as error:
-        raise ImportError("a server runs with uvicorn: pip install 'llmlib[serving]'") from error
+        raise ImportError("a server runs with uvicorn: pip install 'llmlib[apps]'") from error
     with socket.create_server(("127.0.0.1", port)) as listening:
         config = uvicorn.Config(application, log_level="error", lifespan="off")
         server = uvicorn.Server(config)

@@ -62,6 +62,13 @@ def test_programs(code, expected):
     assert run_python(code, weaker_ok=True).text == expected
 
 
+def test_long_programs():
+    code = 'print(len("' + "中" * 33_000 + '"))'
+    assert run_python(code, weaker_ok=True).text == "33000"
+    code = "#" + "\n" * 90_000 + "print(1)"
+    assert run_python(code, weaker_ok=True).text == "1"
+
+
 def test_output_and_errors_are_told_apart():
     result = run_python("import sys; print('a'); print('b', file=sys.stderr)", weaker_ok=True)
     assert (result.output.strip(), result.errors.strip()) == ("a", "b")

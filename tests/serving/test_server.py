@@ -16,8 +16,8 @@ from llmlib.serving import chat_server, serve
 from llmlib.tokenizers import BPETokenizer, ChatTemplate
 
 openai = pytest.importorskip("openai", reason="needs the extra: pip install llmlib[apps]")
-pytest.importorskip("uvicorn", reason="needs the extra: pip install llmlib[serving]")
-pytest.importorskip("starlette", reason="needs the extra: pip install llmlib[serving]")
+pytest.importorskip("uvicorn", reason="needs the extra: pip install llmlib[apps]")
+pytest.importorskip("starlette", reason="needs the extra: pip install llmlib[apps]")
 MARKS = ["<|end|>", "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>"]
 
 
