@@ -7,6 +7,8 @@ file                                               what is in it
 :mod:`llmlib.post_training.answering`              the assistant's next turn
 :mod:`llmlib.post_training.lora`                   low-rank adaptation, its scales, merging
 :mod:`llmlib.post_training.dora`                   the same with a length for each row
+:mod:`llmlib.post_training.token_rows`             rows of an embedding that learn beside it
+:mod:`llmlib.post_training.adapter`                what all adapters have in common
 :mod:`llmlib.post_training.adapter_files`          adapters in the format of peft
 :mod:`llmlib.post_training.adapter_cost`           what an adapter costs, as formulas
 :mod:`llmlib.post_training.reward`                 a number for an answer, learned from comparisons
@@ -27,6 +29,7 @@ file                                               what is in it
 =================================================  ================================================
 """
 
+from llmlib.post_training.adapter import Adapter
 from llmlib.post_training.adapter_cost import (
     dora_size,
     lora_size,
@@ -99,9 +102,11 @@ from llmlib.post_training.sft import (
     reply_weights,
     shift_targets,
 )
+from llmlib.post_training.token_rows import TokenRows, train_token_rows
 from llmlib.post_training.value import ValueModel
 
 __all__ = [
+    "Adapter",
     "AdaptiveKL",
     "ChatBatches",
     "DoRALinear",
@@ -117,6 +122,7 @@ __all__ = [
     "RewardLoss",
     "RewardModel",
     "Rollouts",
+    "TokenRows",
     "ValueModel",
     "answer_batch",
     "apply_lora",
@@ -160,6 +166,7 @@ __all__ = [
     "token_entropy",
     "token_log_probabilities",
     "token_rewards",
+    "train_token_rows",
     "trainable_share",
     "training_bytes",
     "transformers_names",

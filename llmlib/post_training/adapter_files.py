@@ -6,7 +6,8 @@ A folder holds two files:
 ``adapter_config.json``        rank, alpha, which layers, which variant
 ``adapter_model.safetensors``  ``base_model.model.LAYER.lora_A.weight`` ``(r, in)``,
                                ``….lora_B.weight`` ``(out, r)`` and, for DoRA,
-                               ``….lora_magnitude_vector`` ``(out,)``
+                               ``….lora_magnitude_vector`` ``(out,)``; for trained rows of
+                               the embedding ``….token_adapter.trainable_tokens_delta``
 =============================  ============================================================
 
 The layer is named as in the model that the adapter belongs to. An adapter of one of our models can
@@ -17,8 +18,9 @@ References
 ----------
 1. The peft library, *Checkpoint format*, in its developer guides.
 
-**Differs from peft in** what is read: LoRA, rsLoRA and DoRA on linear layers, one rank for all. A
-config that asks for anything else is refused by the name of the field.
+**Differs from peft in** what is read: LoRA, rsLoRA and DoRA on linear layers with one rank for
+all, and trained rows of our models' token embedding. A config that asks for anything else is
+refused by the name of the field.
 """
 
 from __future__ import annotations
@@ -34,6 +36,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from llmlib.interop.convert import family_of
+from llmlib.nn import TokenEmbedding
+from llmlib.post_training.adapter import adapters
 from llmlib.post_training.dora import DoRALinear
 from llmlib.post_training.lora import (
     LoRALinear,
@@ -42,13 +46,17 @@ from llmlib.post_training.lora import (
     lora_scale,
     rank_stabilized_scale,
 )
+from llmlib.post_training.token_rows import TokenRows, train_token_rows
 
 __all__ = ["load_adapter", "save_adapter", "set_adapter", "take_adapter", "transformers_names"]
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
 #: Fields that change no output, or that are read here.
-READ = {"peft_type", "r", "lora_alpha", "lora_dropout", "target_modules", "use_dora", "use_rslora"}
+READ = {
+    "peft_type", "r", "lora_alpha", "lora_dropout", "target_modules", "trainable_token_indices",
+    "use_dora", "use_rslora",
+}  # fmt: skip
 NEUTRAL = {
     "auto_mapping", "base_model_name_or_path", "inference_mode", "init_lora_weights",
     "megatron_core", "peft_version", "qalora_group_size", "revision", "task_type",
@@ -66,7 +74,7 @@ def take_adapter(model: nn.Module) -> dict[str, Tensor]:
     """
     return {
         f"{name}.{key}": parameter.detach().clone()
-        for name, layer in lora_layers(model)
+        for name, layer in adapters(model)
         for key, parameter in layer.adapter().items()
     }
 
@@ -89,7 +97,7 @@ def set_adapter(model: nn.Module, adapter: Mapping[str, Tensor]) -> nn.Module:
     """
     own = {
         f"{name}.{key}": parameter
-        for name, layer in lora_layers(model)
+        for name, layer in adapters(model)
         for key, parameter in layer.adapter().items()
     }
     problems = [f"missing {name}" for name in own if name not in adapter]
@@ -153,15 +161,22 @@ def save_adapter(
     if not adapted:
         raise ValueError("the model has no adapter: call apply_lora first")
     renamed = _renamed(model, names)
-    tensors = {}
-    for key, tensor in take_adapter(model).items():
-        layer, _, part = _split(key)
-        tensors[f"{PREFIX}{renamed[layer]}.{part}"] = tensor.contiguous()
+    tensors = {
+        f"{PREFIX}{renamed[name]}.{key}": parameter.detach().contiguous()
+        for name, layer in adapters(model)
+        for key, parameter in layer.adapter().items()
+    }
     path = Path(path)
     path.mkdir(parents=True, exist_ok=True)
     fields = _common_fields(adapted) | {
         "base_model_name_or_path": base,
         "target_modules": _target_modules(renamed, adapted),
+        "trainable_token_indices": {
+            renamed[name].rpartition(".")[2]: rows.tokens.tolist()
+            for name, rows in adapters(model)
+            if isinstance(rows, TokenRows)
+        }
+        or None,
     }
     text = json.dumps(fields, indent=2, sort_keys=True)
     (path / CONFIG).write_text(text + "\n", encoding="utf-8")
@@ -202,25 +217,29 @@ def load_adapter(
     fields = json.loads((path / CONFIG).read_text(encoding="utf-8"))
     _check_fields(fields)
     ours = {theirs: name for name, theirs in _renamed(model, names).items()}
-    adapter = {}
+    adapter, layers = {}, set()
     for key, tensor in load_file(path / WEIGHTS).items():
-        layer, _, part = _split(key.removeprefix(PREFIX))
+        layer, part = _split(key.removeprefix(PREFIX))
         if layer not in ours:
             raise ValueError(
-                f"the adapter has {layer}, which is no linear layer of this model: give the model "
-                "it was trained on, or names=transformers_names(model)"
+                f"the adapter has {layer}, which is no layer of this model that can be adapted: "
+                "give the model it was trained on, or names=transformers_names(model)"
             )
         adapter[f"{ours[layer]}.{part}"] = tensor
+        if part.startswith("lora_"):
+            layers.add(ours[layer])
     kind = DoRALinear if fields.get("use_dora") else LoRALinear
     dropout = fields.get("lora_dropout", 0.0)
     apply_lora(
         model,
         fields["r"],
         fields["lora_alpha"],
-        sorted({_split(key)[0] for key in adapter}),
+        sorted(layers),
         layer=functools.partial(kind, dropout=dropout) if dropout else kind,
         scale=rank_stabilized_scale if fields.get("use_rslora") else lora_scale,
     )
+    for tokens in (fields.get("trainable_token_indices") or {}).values():
+        train_token_rows(model, tokens)
     return set_adapter(model, adapter)
 
 
@@ -252,27 +271,33 @@ def transformers_names(model: nn.Module) -> dict[str, str]:
     }
 
 
-def _split(key: str) -> tuple[str, str, str]:
-    """Layer, a dot, and the rest of a tensor's name."""
-    layer, dot, part = key.rpartition(".lora_")
-    return layer, dot[:1], "lora_" + part
+def _split(key: str) -> tuple[str, str]:
+    """Layer, and which of its tensors."""
+    for start in (".lora_", ".token_adapter."):
+        layer, dot, part = key.rpartition(start)
+        if dot:
+            return layer, start[1:] + part
+    raise ValueError(f"tensor {key} is of no adapter that llmlib knows: LoRA, DoRA, token rows")
 
 
-def _linear_names(model: nn.Module) -> list[str]:
-    """Every linear layer, an adapted one under the name that it had before."""
-    adapted = {name for name, _ in lora_layers(model)}
-    plain = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+def _adaptable(model: nn.Module) -> list[str]:
+    """Linear layers and token embeddings, an adapted one under the name that it had before."""
+    adapted = [name for name, _ in adapters(model)]
     inside = {f"{name}.base" for name in adapted}
-    return [*adapted, *(name for name in plain if name not in inside)]
+    plain = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear | TokenEmbedding) and name not in inside
+    ]
+    return [*adapted, *plain]
 
 
 def _renamed(model: nn.Module, names: Mapping[str, str] | None) -> dict[str, str]:
-    """Our name of every linear layer to that in the file."""
-    own = _linear_names(model)
+    """Our name of every layer that can be adapted to that in the file."""
+    own = _adaptable(model)
     if names is None:
         return {name: name for name in own}
-    adapted = [name for name, _ in lora_layers(model)]
-    missing = sorted(set(adapted) - set(names))
+    missing = sorted({name for name, _ in adapters(model)} - set(names))
     if missing:
         raise ValueError(
             f"no other name is given for {', '.join(missing[:5])}: their library keeps these "

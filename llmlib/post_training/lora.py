@@ -40,6 +40,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from llmlib.nn import linear
+from llmlib.post_training.adapter import (
+    Adapter,
+    adapters,
+    train_adapters_only,
+    trained_dtype,
+)
 
 __all__ = [
     "LoRALinear",
@@ -73,7 +79,7 @@ def rank_stabilized_scale(alpha: float, rank: int) -> float:
     return alpha / math.sqrt(rank)
 
 
-class LoRALinear(nn.Module):
+class LoRALinear(Adapter):
     """A linear layer that is frozen, and a low-rank update that learns.
 
     Parameters
@@ -139,8 +145,7 @@ class LoRALinear(nn.Module):
         self.rank, self.alpha, self.dropout = rank, alpha, dropout
         self.scale_rule, self.scale = scale, scale(alpha, rank)
         weight = base.weight
-        coarse = weight.dtype in (torch.float16, torch.bfloat16)
-        options = {"dtype": torch.float32 if coarse else weight.dtype, "device": weight.device}
+        options = {"dtype": trained_dtype(weight), "device": weight.device}
         self.lora_A = nn.Parameter(torch.empty(rank, self.in_features, **options))
         self.lora_B = nn.Parameter(torch.zeros(self.out_features, rank, **options))
         bound = 1 / math.sqrt(self.in_features)
@@ -248,9 +253,7 @@ def apply_lora(
         if id(module) not in adapted:
             adapted[id(module)] = layer(module, rank, alpha, scale=scale).train(module.training)
         _replace(model, name, adapted[id(module)])
-    model.requires_grad_(False)
-    for parameter in lora_parameters(model):
-        parameter.requires_grad_(True)
+    train_adapters_only(model)
     return model
 
 
@@ -262,13 +265,13 @@ def lora_layers(model: nn.Module) -> Iterator[tuple[str, LoRALinear]]:
 
 
 def lora_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """All that the adapters of a model train: what an optimizer is given.
+    """All that the adapters of a model train, trained rows of its embedding included.
 
     >>> layer = LoRALinear(nn.Linear(6, 4), rank=2, alpha=4)
     >>> [tuple(p.shape) for p in lora_parameters(layer)]
     [(2, 6), (4, 2)]
     """
-    return [parameter for _, layer in lora_layers(model) for parameter in layer.adapter().values()]
+    return [parameter for _, module in adapters(model) for parameter in module.adapter().values()]
 
 
 @torch.no_grad()
@@ -296,7 +299,7 @@ def merge_lora(model: nn.Module) -> nn.Module:
     >>> type(merged[0]).__name__, torch.allclose(merged(x), before, atol=1e-6)
     ('Linear', True)
     """
-    for _, layer in lora_layers(model):
+    for _, layer in adapters(model):
         # A parameter of its own: where the old one is tied to an embedding, that must not move.
         layer.base.weight = nn.Parameter(layer.weight, requires_grad=False)
     return remove_lora(model)
@@ -314,7 +317,7 @@ def remove_lora(model: nn.Module) -> nn.Module:
     places = [
         (name, module)
         for name, module in model.named_modules(remove_duplicate=False)
-        if isinstance(module, LoRALinear)
+        if isinstance(module, Adapter)
     ]
     for name, layer in places:
         _replace(model, name, layer.base)

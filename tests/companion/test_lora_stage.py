@@ -7,8 +7,15 @@ import torch
 
 from llmlib.companion import load, read_recipe, train
 from llmlib.companion.__main__ import main
+from llmlib.companion.documents import SPECIAL_TOKENS
 from llmlib.models import Llama
-from llmlib.post_training import apply_lora, lora_layers, lora_parameters, trainable_share
+from llmlib.post_training import (
+    apply_lora,
+    lora_layers,
+    lora_parameters,
+    train_token_rows,
+    trainable_share,
+)
 from llmlib.training import latest_checkpoint
 
 RECIPE = """
@@ -20,6 +27,7 @@ seed = 0
 rank = 2
 alpha = 8
 targets = ["q_proj", "v_proj", "down_proj"]
+tokens = ["<|user|>", "<|assistant|>"]
 [data]
 conversations = 6
 length = 384
@@ -58,6 +66,8 @@ def test_only_adapters_move(adapted, finished):
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             assert torch.equal(parameter, base[name.replace(".base.", ".")]), name
+    rows = model.token_embedding
+    assert not torch.equal(rows.rows, rows.base.weight[rows.tokens])
     rows = adapted[1].history.rows
     assert rows[-1]["loss"] < rows[0]["loss"]
 
@@ -117,7 +127,11 @@ def test_the_command_measures_it_and_writes_a_card(adapted, capsys):
 
 def test_the_recipe_of_the_book_trains_at_most_three_per_cent():
     recipe, sizes = read_recipe("lora"), read_recipe("base")
-    model = apply_lora(Llama(sizes.model_config(2048)), **recipe.options)
+    options = dict(recipe.options)
+    tokens = options.pop("tokens")
+    assert set(tokens) == set(SPECIAL_TOKENS)
+    model = apply_lora(Llama(sizes.model_config(2048)), **options)
+    model = train_token_rows(model, range(len(tokens)))
     assert 0.02 < trainable_share(model) <= 0.03
     tuned = read_recipe("sft")
     assert (recipe.start, recipe.data) == (tuned.start, tuned.data)  # so they can be compared

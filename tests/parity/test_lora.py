@@ -20,6 +20,7 @@ from llmlib.post_training import (
     merge_lora,
     rank_stabilized_scale,
     save_adapter,
+    train_token_rows,
     transformers_names,
 )
 from tests.parity.models import draw
@@ -223,3 +224,35 @@ def test_an_adapter_of_our_llama_on_theirs(tmp_path, kind, scale):
     theirs.save_pretrained(tmp_path / "theirs")
     again = load_adapter(make(name, single), tmp_path / "theirs", names=names).eval()
     assert_close(logits(again), logits(ours), rtol=0, atol=0)
+
+
+@pytest.mark.parity(
+    component="llmlib.post_training.train_token_rows",
+    peer="peft trainable_token_indices, on the model of transformers",
+    compared="output, gradients of the rows, there and back",
+)
+@pytest.mark.parametrize("tied", [True, False])
+def test_trained_rows_of_an_embedding(tmp_path, tied):
+    def base():
+        torch.manual_seed(0)
+        return draw(Llama(LlamaConfig(**SIZES, hidden_dim=24, tie_embeddings=tied)))
+
+    ours = train_token_rows(apply_lora(base(), 3, 5, ["q_proj"]), [9, 4])
+    with torch.no_grad():
+        for parameter in lora_parameters(ours):
+            parameter.add_(torch.randn_like(parameter) * 0.3)
+    names = transformers_names(ours)
+    save_adapter(ours, tmp_path / "ours", names=names)
+    theirs = peft.PeftModel.from_pretrained(
+        to_transformers(base()), tmp_path / "ours", is_trainable=True
+    ).eval()
+    our_logits, their_logits = logits(ours), logits(theirs)
+    assert_close(our_logits, their_logits)
+    direction = torch.randn_like(our_logits) / our_logits.numel() ** 0.5
+    (our_logits * direction).sum().backward()
+    (their_logits * direction).sum().backward()
+    (delta,) = (p for n, p in theirs.named_parameters() if n.endswith("tokens_delta.default"))
+    assert_close(ours.token_embedding.rows.grad, delta.grad)
+    theirs.save_pretrained(tmp_path / "theirs")
+    again = load_adapter(base(), tmp_path / "theirs", names=names)
+    assert_close(logits(again), our_logits, rtol=0, atol=0)

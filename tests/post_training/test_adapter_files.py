@@ -136,7 +136,7 @@ def test_a_rank_that_the_tensors_do_not_have_is_refused(tmp_path):
 
 def test_another_model_is_refused(tmp_path):
     small = GPT(GPTConfig(vocab_size=8, context_length=8, dim=8, num_layers=1, num_heads=1))
-    with pytest.raises(ValueError, match=r"has blocks.1.attention.q_proj, which is no linear"):
+    with pytest.raises(ValueError, match=r"has blocks.1.attention.q_proj, which is no layer"):
         load_adapter(small, saved(tmp_path))
 
 

@@ -1,7 +1,8 @@
 """The LoRA stage: the conversations of SFT, learned by adapters; the adapters alone are shipped.
 
 ``[options]`` of the recipe has ``rank``, ``alpha`` and ``targets``, as
-:func:`~llmlib.post_training.apply_lora` takes them; the rest is as in the recipe of SFT.
+:func:`~llmlib.post_training.apply_lora` takes them, and special ``tokens`` whose rows of the
+embedding are trained too; the rest is as in the recipe of SFT.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from llmlib.companion.card import write_chat_card
@@ -19,9 +21,8 @@ from llmlib.companion.stage import load
 from llmlib.models import Llama
 from llmlib.post_training import (
     apply_lora,
-    lora_parameters,
     save_adapter,
-    trainable_share,
+    train_token_rows,
     transformers_names,
 )
 
@@ -58,7 +59,7 @@ def make_run(
                 f"the model is not that of stage {recipe.start}, which the adapter would name as "
                 "its base: write the folder of the other model as start into the recipe"
             )
-    adapted = apply_lora(model, **recipe.options)
+    adapted = _adapted(recipe, model, tokenizer)
     return sft.make_run(recipe, adapted, tokenizer, folder, parallel=parallel, progress=progress)
 
 
@@ -67,9 +68,16 @@ def write_adapter(
 ) -> None:
     """Write the adapters, under the names that the layers have in transformers."""
     recipe = read_recipe(folder / "recipe.toml")
-    model = apply_lora(Llama(run.model.config), **recipe.options)
+    model = _adapted(recipe, Llama(run.model.config), tokenizer)
     model.load_state_dict(weights, strict=False)  # a tied matrix is there once
     save_adapter(model, folder, names=transformers_names(model), base=recipe.start)
+
+
+def _adapted(recipe: Recipe, model: Llama, tokenizer: BPETokenizer) -> Llama:
+    options = dict(recipe.options)
+    rows = [tokenizer.special_tokens[token] for token in options.pop("tokens", ())]
+    apply_lora(model, **options)
+    return train_token_rows(model, rows) if rows else model
 
 
 ABOUT = """\
@@ -88,12 +96,13 @@ def write_adapter_card(
 ) -> None:
     """Write ``README.md``, with a word on what an adapter is."""
     write_chat_card(folder, recipe, model, scores)
-    adapted = apply_lora(Llama(model.config), **recipe.options)
+    tensors = load_file(Path(folder, "adapter_model.safetensors"))
+    trained = sum(tensor.numel() for tensor in tensors.values())
     about = ABOUT.format(
         stage=recipe.stage,
         start=recipe.start,
-        trained=sum(parameter.numel() for parameter in lora_parameters(adapted)),
-        share=trainable_share(adapted),
+        trained=trained,
+        share=trained / (model.num_parameters + trained),
     )
     file, before = Path(folder, "README.md"), "## How to talk to it"
     text = file.read_text(encoding="utf-8")
