@@ -6,9 +6,9 @@ import json
 import pytest
 import torch
 
-from llmlib.companion import compare_writers, load, read_recipe, train
+from llmlib.companion import compare_writers, load, load_reward, read_recipe, train
 from llmlib.companion.__main__ import main
-from llmlib.companion.methods.ppo import StoryPrompts, value_from
+from llmlib.companion.methods.ppo import StoryPrompts
 from llmlib.companion.ppo_scores import draw_instructions
 from llmlib.companion.recipe import RECIPES
 from llmlib.data.preferences import utility
@@ -118,14 +118,12 @@ def test_instructions_belong_to_their_split():
             assert split_of(read_story(task.response.strip()).record) == split
 
 
-def test_the_value_model_begins_as_the_reward_model(start):
-    body, _ = load(start)
-    torch.manual_seed(0)
-    reward = RewardModel(copy.deepcopy(body))
-    torch.nn.init.normal_(reward.head.weight)
-    reward.offset.fill_(0.7)
-    ids = torch.randint(50, (3, 9))
-    torch.testing.assert_close(value_from(reward)(ids)[:, -1], reward(ids))
+def test_the_value_model_has_the_body_of_the_reward_model_and_expects_nothing(ppo_recipe, tmp_path):
+    run = train(ppo_recipe, tmp_path / "new", until=0)
+    reward, _ = load_reward(read_recipe(ppo_recipe).options["reward"])
+    for one, two in zip(run.value.body.parameters(), reward.body.parameters(), strict=True):
+        torch.testing.assert_close(one, two)
+    assert not run.value(torch.arange(9)[None]).any()
 
 
 def test_a_rule_may_stand_for_the_reward_model(ppo_recipe, tmp_path):

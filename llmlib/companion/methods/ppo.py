@@ -27,7 +27,7 @@ from llmlib.companion.ppo_scores import (
 from llmlib.companion.stage import load, load_reward
 from llmlib.data.preferences import flawed_utility, utility
 from llmlib.models import Llama
-from llmlib.post_training import FixedKL, PPOConfig, PPOTrainer, RewardModel, ValueModel
+from llmlib.post_training import FixedKL, PPOConfig, PPOTrainer, ValueModel
 from llmlib.training import CSVLog, OneProcess
 
 if TYPE_CHECKING:
@@ -105,7 +105,9 @@ def make_run(
     reward, value = prompts.judged_by(flawed_utility), ValueModel(copy.deepcopy(model))
     if recipe.options["reward"] != "flawed":
         judge = load_reward(recipe.options["reward"])[0].to(parallel.device)
-        reward, value = judge.judge, value_from(judge)
+        # The body of the reward model, with a head that expects 0: the reward model itself takes a
+        # text that is not finished for one that was spoiled.
+        reward, value = judge.judge, ValueModel(copy.deepcopy(judge.body))
     return PPOTrainer(
         model,
         copy.deepcopy(model),
@@ -126,15 +128,6 @@ def make_run(
     )
 
 
-@torch.no_grad()
-def value_from(reward: RewardModel) -> ValueModel:
-    """A value model that begins as the reward model: it expects what a text earns so far."""
-    value = ValueModel(copy.deepcopy(reward.body))
-    value.head.weight.copy_(reward.head.weight)
-    value.head.bias.fill_(-reward.offset.item())
-    return value
-
-
 def evaluate(
     recipe: Recipe,
     folder: Path,
@@ -146,7 +139,9 @@ def evaluate(
     """Compare a finished stage with the one it began with, on held-out instructions."""
     before, tokenizer = load(recipe.start)
     after, _ = load(folder)
-    right = evaluate_chat(after, tokenizer, conversations=conversations).right
+    right = {}
+    if conversations:
+        right = evaluate_chat(after, tokenizer, conversations=conversations).right
     return compare_writers(before, after, tokenizer, count=stories, right=right)
 
 
