@@ -457,6 +457,9 @@ def test_no_writing_outside(write, tmp_path):
         "import os; os.setuid(0)",
         "import os; os.chroot('.')",
         "import os; os.nice(-5)",
+        "import fcntl, os; fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())",
+        "import fcntl; fcntl.fcntl(0, 10, 9)",  # F_SETSIG
+        "import fcntl; fcntl.ioctl(0, 0x8901, b'aaaa')",  # FIOSETOWN
         "import ctypes; 1 / (ctypes.CDLL(None).unshare(0x10000000) + 1)",  # a user namespace
         "import ctypes; 1 / (ctypes.CDLL(None).syscall(425, 4, 0) + 1)",  # io_uring
         "import ctypes; 1 / (ctypes.CDLL(None).shmget(0, 4096, 0o1600) + 1)",
