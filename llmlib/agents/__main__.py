@@ -13,6 +13,7 @@ import torch
 
 from llmlib.agents.agent import Agent
 from llmlib.agents.evaluate import evaluate_tasks
+from llmlib.agents.grounded import GroundedTurns
 from llmlib.agents.local import LocalModel, calls_or_text
 from llmlib.agents.toolbox import island_tools
 from llmlib.data import make_island, tool_tasks
@@ -29,16 +30,23 @@ def main(arguments: list[str] | None = None) -> int:
     measuring.add_argument("--tasks", type=int, default=100)
     measuring.add_argument("--seed", type=int, default=0, help="of the island and the tasks")
     measuring.add_argument("--split", default="test", choices=("train", "validation", "test"))
-    measuring.add_argument("--free", action="store_true", help="do not confine what it writes")
+    measuring.add_argument(
+        "--turns",
+        default="grounded",
+        choices=("free", "parses", "grounded"),
+        help="what a turn is confined to: nothing, calls that parse, what was said",
+    )
     measuring.add_argument("--save", type=Path, help="write the numbers to a file")
     options = parser.parse_args(arguments)
     model, tokenizer = load_pretrained(options.folder, dtype=torch.float32)
     island = make_island(seed=options.seed, split=options.split)
     tools = island_tools(island, weaker_ok=True)
     constraint = None
-    if not options.free:
+    if options.turns == "parses":
         language = calls_or_text(tools)
         constraint = TokenConstraint.for_tokenizer(language, tokenizer, end="<|end|>")
+    elif options.turns == "grounded":
+        constraint = GroundedTurns(tools, tokenizer)
     agent = Agent(LocalModel(model, tokenizer, constraint=constraint), tools)
     tasks = tool_tasks(options.tasks, seed=options.seed, split=options.split, island=island)
     scores = evaluate_tasks(agent, tasks)

@@ -340,7 +340,8 @@ def test_the_command(small, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "solved           0 of 5" in out
     assert json.loads(saved.read_text())["solved"] == 0
-    assert main([*command[:4], "--free"]) == 0
+    for turns in ("free", "parses"):
+        assert main([*command[:4], "--turns", turns]) == 0
 
 
 # --- turns made for a conversation ---
