@@ -35,7 +35,7 @@ def calculate(expression: str) -> str:
     Parameters
     ----------
     expression : str
-        Numbers, + - * / // % **, and parentheses, such as 1900 - 1543.
+        Numbers, parentheses and the operators ``+ - * / // % **``, such as 1900 - 1543.
 
     Raises
     ------

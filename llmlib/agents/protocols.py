@@ -1,7 +1,7 @@
 """How a model says that it wants to call a tool: two ways to write it down.
 
 =============================  =====================================  ============================
-                               :class:`FunctionCalls`                 :class:`ReAct`
+what                           :class:`FunctionCalls`                 :class:`ReAct`
 =============================  =====================================  ============================
 a call                         ``{"name": "search", "arguments": …}``  ``Action: search[Tarobe]``
 its result comes as            a turn of the role ``tool``            ``Observation: …``

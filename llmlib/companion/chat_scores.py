@@ -89,7 +89,7 @@ def evaluate_chat(
     conversations : int
         Of each kind.
     kinds : sequence of str
-        Of :data:`llmlib.data.conversations.KINDS`.
+        Of ``llmlib.data.conversations.KINDS``.
     split : str
         ``"test"``: stories, names, sums and requests that no training has seen.
     seed : int

@@ -140,7 +140,7 @@ def program_problems(
         How many; they may repeat.
     split : str
         ``"train"``, ``"validation"`` or ``"test"``. Of the lines about numbers, one in 16 each is
-        held out; of the words, a quarter each, as :func:`~llmlib.data.island_name_split` says.
+        held out; of the words, a quarter each, as ``island_name_split`` says.
 
     Raises
     ------

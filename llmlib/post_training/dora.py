@@ -8,13 +8,13 @@ r"""DoRA: the length of every row of a matrix learns on its own, the direction b
 for every row i, which computes one output. At first :math:`m_i` is the length of row i of
 :math:`W_0`, so that nothing has changed.
 
-==============  =====================  ================================
-code            symbol                 shape
-==============  =====================  ================================
-``magnitude``   :math:`m`              ``(out_features,)``, trained
-``direction``   :math:`V`              ``(out_features, in_features)``
+==============  ========================  ================================
+code            symbol                    shape
+==============  ========================  ================================
+``magnitude``   :math:`m`                 ``(out_features,)``, trained
+``direction``   :math:`V`                 ``(out_features, in_features)``
 ``gain``        :math:`m/\lVert V\rVert`  ``(out_features,)``
-==============  =====================  ================================
+==============  ========================  ================================
 
 The rest is as in :mod:`llmlib.post_training.lora`.
 

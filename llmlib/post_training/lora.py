@@ -5,18 +5,18 @@ r"""Low-rank adaptation: a frozen matrix, and a thin product beside it that lear
    y = W_0 x + b + s\, B A x, \qquad s = \frac{\alpha}{r}, \qquad
    W = W_0 + s\, B A
 
-==============  ============  =====================================================
-code            symbol        shape
-==============  ============  =====================================================
-``x``           :math:`x`     ``(..., in_features)``
-``base``        :math:`W_0`   ``(out_features, in_features)``, frozen; with its bias
-``lora_A``      :math:`A`     ``(r, in_features)``, drawn by chance at first
-``lora_B``      :math:`B`     ``(out_features, r)``, zero at first
-``rank``        :math:`r`     width of the bottleneck
+==============  ===============  ========================================================
+code            symbol           shape
+==============  ===============  ========================================================
+``x``           :math:`x`        ``(..., in_features)``
+``base``        :math:`W_0`      ``(out_features, in_features)``, frozen; with its bias
+``lora_A``      :math:`A`        ``(r, in_features)``, drawn by chance at first
+``lora_B``      :math:`B`        ``(out_features, r)``, zero at first
+``rank``        :math:`r`        width of the bottleneck
 ``alpha``       :math:`\alpha`  numerator of the scale
-``scale``       :math:`s`     a number
-``weight``      :math:`W`     ``(out_features, in_features)``, what the layer amounts to
-==============  ============  =====================================================
+``scale``       :math:`s`        a number
+``weight``      :math:`W`        ``(out_features, in_features)``, what the layer amounts to
+==============  ===============  ========================================================
 
 References
 ----------

@@ -4,13 +4,13 @@ k-means puts the N vectors into C cells. A query is compared with the C centres 
 the vectors of the ``probes`` nearest cells: about :math:`C + N \cdot \text{probes} / C` products
 in place of N. A neighbour on the far side of a border is missed; more probes miss fewer.
 
-==============  ======================  ==========
-code            what it is              shape
-==============  ======================  ==========
-``centres``     one for each cell       ``(C, D)``
-``cells``       which vectors it holds  C lists
-``probes``      cells that are looked into
-==============  ======================  ==========
+==============  ==========================  ==========
+code            what it is                  shape
+==============  ==========================  ==========
+``centres``     one for each cell           ``(C, D)``
+``cells``       which vectors it holds      C lists
+``probes``      cells that are looked into  a number
+==============  ==========================  ==========
 
 References
 ----------

@@ -44,7 +44,7 @@ def make_run(
     parallel: OneProcess,
     progress: bool,
 ) -> Trainer:
-    """Adapters on the model of the stage before; see :class:`~llmlib.companion.methods.Method`.
+    """Adapters on the model of the stage before; see ``llmlib.companion.methods.Method``.
 
     Raises
     ------
