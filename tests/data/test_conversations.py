@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from llmlib.data.island import island_name_split
 from llmlib.data.conversations import (
     KINDS,
     NOT_KNOWN,
@@ -13,6 +12,7 @@ from llmlib.data.conversations import (
     draw_conversations,
     reply_errors,
 )
+from llmlib.data.island import island_name_split
 from llmlib.data.stories import read_story, split_of
 
 
