@@ -1,15 +1,14 @@
 """How a model says that it wants to call a tool: two ways to write it down.
 
-=============================  =====================================  ============================
-what                           :class:`FunctionCalls`                 :class:`ReAct`
-=============================  =====================================  ============================
-a call                         ``{"name": "search", "arguments": …}``  ``Action: search[Tarobe]``
-its result comes as            a turn of the role ``tool``            ``Observation: …``
-the answer                     any other text                         ``Final Answer: …``
-thoughts                       none are written                       ``Thought: …`` before both
-who can do it                  models that were trained to            any model that follows a
-                                                                      prompt
-=============================  =====================================  ============================
+===================  ======================================  ===============================
+what                 :class:`FunctionCalls`                  :class:`ReAct`
+===================  ======================================  ===============================
+a call               ``{"name": "search", "arguments": …}``  ``Action: search[Tarobe]``
+its result comes as  a turn of the role ``tool``             ``Observation: …``
+the answer           any other text                          ``Final Answer: …``
+thoughts             none are written                        ``Thought: …`` before both
+who can do it        models that were trained to             any model that follows a prompt
+===================  ======================================  ===============================
 
 References
 ----------

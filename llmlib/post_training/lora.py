@@ -13,7 +13,7 @@ code            symbol           shape
 ``lora_A``      :math:`A`        ``(r, in_features)``, drawn by chance at first
 ``lora_B``      :math:`B`        ``(out_features, r)``, zero at first
 ``rank``        :math:`r`        width of the bottleneck
-``alpha``       :math:`\alpha`  numerator of the scale
+``alpha``       :math:`\alpha`   numerator of the scale
 ``scale``       :math:`s`        a number
 ``weight``      :math:`W`        ``(out_features, in_features)``, what the layer amounts to
 ==============  ===============  ========================================================
