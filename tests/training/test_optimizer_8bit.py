@@ -71,6 +71,15 @@ def test_an_outlier_spoils_its_own_block_only():
     assert ((whole - values).abs() / values)[256:].mean() > 0.2
 
 
+def test_the_scale_is_the_largest_absolute_value():
+    values = torch.tensor([-4.0, 1.0, 2.0, -0.5, -3.0, -1.0])
+    table = dynamic_table(True)
+    codes, scales = quantize_blocks(values, table, 3)
+    assert scales.tolist() == [4.0, 3.0]
+    back = dequantize_blocks(codes, scales, table, 3)
+    torch.testing.assert_close(back, values, rtol=0.05, atol=0)
+
+
 def test_zeros_and_a_last_block_that_is_short():
     table = dynamic_table(True)
     values = torch.tensor([0.0, 0.0, 0.0, 5.0, -5.0])
