@@ -21,7 +21,7 @@ from typing import Protocol
 from llmlib.agents.protocols import Answer, Call, FunctionCalls, Malformed
 from llmlib.agents.tool import Tool
 
-__all__ = ["Agent", "Model", "Run", "Step"]
+__all__ = ["Agent", "ContextFullError", "Model", "Run", "Step"]
 
 #: A conversation, ending where the assistant is to speak, to what it says.
 Model = Callable[[Sequence[Mapping[str, str]]], str]
