@@ -14,6 +14,7 @@ file                                               what is in it
 :mod:`llmlib.post_training.reward`                 a number for an answer, learned from comparisons
 :mod:`llmlib.post_training.reward_files`           reward models in folders that transformers opens
 :mod:`llmlib.post_training.preference_batches`     pairs of answers as batches
+:mod:`llmlib.post_training.dpo`                    learn from comparisons without a reward model
 :mod:`llmlib.post_training.best_of_n`              the best of several answers, and its price
 :mod:`llmlib.post_training.reinforce`              make what was rewarded likelier
 :mod:`llmlib.post_training.ppo`                    losses of proximal policy optimisation
@@ -51,6 +52,14 @@ from llmlib.post_training.advantages import (
 from llmlib.post_training.answering import replies, reply
 from llmlib.post_training.best_of_n import best_of_n, best_of_n_kl
 from llmlib.post_training.dora import DoRALinear
+from llmlib.post_training.dpo import (
+    DPOLoss,
+    dpo_loss,
+    implicit_reward,
+    ipo_loss,
+    length_normalized_dpo_loss,
+    simpo_loss,
+)
 from llmlib.post_training.experience import Experience, judge_tokens
 from llmlib.post_training.kl import (
     AdaptiveKL,
@@ -60,7 +69,12 @@ from llmlib.post_training.kl import (
     kl_estimates,
     token_rewards,
 )
-from llmlib.post_training.log_probabilities import token_entropy, token_log_probabilities
+from llmlib.post_training.log_probabilities import (
+    sequence_lengths,
+    sequence_log_probabilities,
+    token_entropy,
+    token_log_probabilities,
+)
 from llmlib.post_training.lora import (
     LoRALinear,
     apply_lora,
@@ -109,6 +123,7 @@ __all__ = [
     "Adapter",
     "AdaptiveKL",
     "ChatBatches",
+    "DPOLoss",
     "DoRALinear",
     "Experience",
     "FixedKL",
@@ -130,11 +145,15 @@ __all__ = [
     "best_of_n_kl",
     "clip_share",
     "dora_size",
+    "dpo_loss",
     "emphasised",
     "generalized_advantage_estimate",
+    "implicit_reward",
+    "ipo_loss",
     "judge_tokens",
     "kl_estimates",
     "leave_one_out_baseline",
+    "length_normalized_dpo_loss",
     "load_adapter",
     "load_reward_model",
     "lora_layers",
@@ -160,8 +179,11 @@ __all__ = [
     "sample_responses",
     "save_adapter",
     "save_reward_model",
+    "sequence_lengths",
+    "sequence_log_probabilities",
     "set_adapter",
     "shift_targets",
+    "simpo_loss",
     "take_adapter",
     "token_entropy",
     "token_log_probabilities",
