@@ -134,12 +134,14 @@ def search_numbers(
 
 
 def train_encoders(
-    path: str | Path = TRAINED, *, encoder_steps: int = 600, reranker_steps: int = 1500
+    path: str | Path | None = None, *, encoder_steps: int = 600, reranker_steps: int = 1500
 ) -> dict[str, list[float]]:
     """Train both encoders on islands of the split ``train`` and write them; the losses.
 
-    It takes about five minutes on one core.
+    They go to ``path``, by default to where :func:`load_island_encoder` looks. It takes about five
+    minutes on one core.
     """
+    path = TRAINED if path is None else Path(path)
     islands = [make_island(seed=seed) for seed in range(ISLANDS)]
     encoder = island_encoder(island_tokenizer(islands))
     batches = island_batches(islands)
@@ -156,7 +158,6 @@ def train_encoders(
         max_lr=2e-3,
         warmup_steps=60,
     )
-    path = Path(path)
     encoder.model.half()
     encoder.save(path / "encoder")
     reranker.half().save(path / "reranker")
