@@ -113,6 +113,8 @@ def test_page(watch, name):
             width = page.evaluate("document.documentElement.scrollWidth")
             assert width <= viewport["width"], f"{state}: scrolls sideways ({width} px)"
             if (viewport, scheme) in JUDGED:
+                # The theme looks what can be scrolled 300 ms after the last change to the page.
+                page.wait_for_timeout(600)
                 assert serious(page) == [], state
     assert page.locator("mjx-merror").count() == 0, f"{name}: a formula does not parse"
     assert watched.wrong == [], name
