@@ -13,7 +13,8 @@ file                                    what is in it
 :mod:`llmlib.companion.evaluate`        how well it knows its world, in numbers
 :mod:`llmlib.companion.chat_scores`     how well it does what it is asked, in numbers
 :mod:`llmlib.companion.reward_scores`   how well a reward model ranks stories, in numbers
-:mod:`llmlib.companion.ppo_scores`      how much better a stage writes than the one before
+:mod:`llmlib.companion.writer_scores`   how much better a stage writes than the one before
+:mod:`llmlib.companion.own_pairs`       pairs of a stage's own stories, compared
 :mod:`llmlib.companion.card`            the model card
 ======================================  =========================================================
 """
@@ -21,23 +22,25 @@ file                                    what is in it
 from llmlib.companion.chat_scores import ChatScores, evaluate_chat
 from llmlib.companion.documents import DocumentBatches
 from llmlib.companion.evaluate import StoryScores, bits_per_character, evaluate_stories
-from llmlib.companion.ppo_scores import PPOScores, compare_writers
+from llmlib.companion.own_pairs import draw_own_pairs
 from llmlib.companion.recipe import Recipe, read_recipe
 from llmlib.companion.reward_scores import RewardScores, evaluate_reward, pair_rewards
 from llmlib.companion.stage import load, load_reward, training_log
 from llmlib.companion.train import train
+from llmlib.companion.writer_scores import WriterScores, compare_writers
 from llmlib.companion.writing import continue_story
 
 __all__ = [
     "ChatScores",
     "DocumentBatches",
-    "PPOScores",
     "Recipe",
     "RewardScores",
     "StoryScores",
+    "WriterScores",
     "bits_per_character",
     "compare_writers",
     "continue_story",
+    "draw_own_pairs",
     "evaluate_chat",
     "evaluate_reward",
     "evaluate_stories",

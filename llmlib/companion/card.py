@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import fill
 
 from llmlib.companion.chat_scores import ChatScores
 from llmlib.companion.evaluate import TOP_P, StoryScores
 from llmlib.companion.recipe import Recipe
+from llmlib.companion.writer_scores import WriterScores
 from llmlib.models import Llama
 
-__all__ = ["write_card", "write_chat_card"]
+__all__ = ["write_card", "write_chat_card", "write_writer_card"]
 
 CARD = """\
 # Companion, stage "{stage}"
@@ -123,5 +125,94 @@ def write_chat_card(folder: str | Path, recipe: Recipe, model: Llama, scores: Ch
         parameters=f"{model.num_parameters / 1e6:.2f} million",
         steps=recipe.training["steps"],
         rows="\n".join(rows),
+    )
+    Path(folder, "README.md").write_text(text, encoding="utf-8")
+
+
+WRITER_CARD = """\
+# Companion, stage "{stage}"
+
+A language model of {parameters} parameters that writes stories on demand, trained {method}. It
+belongs to the book *From Vectors to Agents*.
+
+## How it was made
+
+{made}
+
+## What it can do
+
+Measured with `python -m llmlib.companion evaluate {stage}` against "{start}" on {compared} held-out
+instructions, by the true utility of `llmlib.data.preferences`, which no model has seen:
+
+| | before | after |
+|---|---|---|
+{rows}
+
+Its story is the better one for {preferred:.1%} of the instructions (a tie counts half); it is
+{kl:.0f} nats away.
+
+Replies that a program found right, besides stories:
+
+| | right |
+|---|---|
+{right}
+
+## What it cannot do
+
+{limits}
+
+## Licence
+
+Apache-2.0.
+"""
+
+
+def write_writer_card(
+    folder: str | Path,
+    recipe: Recipe,
+    model: Llama,
+    scores: WriterScores,
+    *,
+    method: str,
+    made: str,
+    limits: str,
+) -> None:
+    """Write ``README.md`` into the folder of a stage that was trained to write better stories.
+
+    Parameters
+    ----------
+    folder, recipe, model, scores
+        The stage.
+    method : str
+        How it was trained, in a few words that follow "trained".
+    made : str
+        Steps, data and settings, in sentences.
+    limits : str
+        What it is not to be trusted with.
+    """
+    rows = ("utility", "stories", "followed", "speeches", "cheerful", "words", "quotes")
+    text = WRITER_CARD.format(
+        stage=recipe.stage,
+        start=recipe.start,
+        parameters=f"{model.num_parameters / 1e6:.2f} million",
+        method=method,
+        made=fill(
+            f"`python -m llmlib.companion train {recipe.stage}` makes it again from the stage "
+            f'"{recipe.start}": {made}',
+            width=100,
+        ),
+        compared=scores.compared,
+        rows="\n".join(
+            "| {} | {before:.2f} | {after:.2f} |".format(name, **getattr(scores, name))
+            for name in rows
+        ),
+        preferred=scores.preferred,
+        kl=scores.kl,
+        right="\n".join(f"| {name} | {share:.1%} |" for name, share in scores.right.items()),
+        limits=fill(
+            f"It knows the words, people and plots of its world and nothing else. {limits} A "
+            "teaching aid, not a source of facts.",
+            width=100,
+        ),
     )
     Path(folder, "README.md").write_text(text, encoding="utf-8")

@@ -56,6 +56,7 @@ __all__ = [
     "SMALLEST_GAP",
     "PreferencePair",
     "StoryMerits",
+    "compare_answers",
     "flawed_utility",
     "merits",
     "preference_pairs",
@@ -159,7 +160,7 @@ class PreferencePair:
     utilities : tuple of float
         Points of both, which no model gets to see.
     kind : str
-        One of :data:`PAIR_KINDS`.
+        One of :data:`PAIR_KINDS`, or where else the answers come from.
     """
 
     instruction: Instruction
@@ -226,18 +227,61 @@ def _stream(seed: int, split: str, sharpness: float) -> Iterator[PreferencePair]
             second = next(stories_following(asked, rng, split))
             share = _share(instruction, second.record)
             other = (second.text, _merits(share, second.text).points)
-        gap = one[1] - other[1]
-        if abs(gap) < SMALLEST_GAP:
-            continue
-        if rng.random() >= _sigmoid(sharpness * gap):
-            one, other = other, one
-        yield PreferencePair(
-            instruction=instruction,
-            chosen=one[0],
-            rejected=other[0],
-            utilities=(one[1], other[1]),
-            kind=kind,
-        )
+        pair = compare_answers(instruction, one, other, rng, kind=kind, sharpness=sharpness)
+        if pair is not None:
+            yield pair
+
+
+def compare_answers(
+    instruction: Instruction,
+    one: tuple[str, float],
+    other: tuple[str, float],
+    rng: random.Random,
+    *,
+    kind: str,
+    sharpness: float = 1.0,
+) -> PreferencePair | None:
+    """Let the judge choose between two answers.
+
+    Parameters
+    ----------
+    instruction : Instruction
+        What was asked.
+    one, other : tuple of str and float
+        Texts and their points.
+    rng : random.Random
+        Of the judge's noise.
+    kind : str
+        What the pair is to be called.
+    sharpness : float
+        As for :func:`preference_pairs`.
+
+    Returns
+    -------
+    PreferencePair or None
+        None where they are closer than :data:`SMALLEST_GAP` points.
+
+    Examples
+    --------
+    >>> task = instructions(next(generate_stories(1, seed=1)))[0]
+    >>> pair = compare_answers(task, ("dull", 1.0), ("good", 9.0), random.Random(0), kind="mine")
+    >>> pair.chosen, pair.utilities
+    ('good', (9.0, 1.0))
+    >>> compare_answers(task, ("dull", 1.0), ("dry", 2.0), random.Random(0), kind="mine") is None
+    True
+    """
+    gap = one[1] - other[1]
+    if abs(gap) < SMALLEST_GAP:
+        return None
+    if rng.random() >= _sigmoid(sharpness * gap):
+        one, other = other, one
+    return PreferencePair(
+        instruction=instruction,
+        chosen=one[0],
+        rejected=other[0],
+        utilities=(one[1], other[1]),
+        kind=kind,
+    )
 
 
 def stories_following(

@@ -8,6 +8,7 @@ file                                           what is in it
 :mod:`llmlib.companion.methods.sft`            conversations
 :mod:`llmlib.companion.methods.reward`         comparisons of stories
 :mod:`llmlib.companion.methods.ppo`            stories that a reward model likes
+:mod:`llmlib.companion.methods.dpo`            comparisons of its own stories
 :mod:`llmlib.companion.methods.lora`           conversations, learned by adapters
 =============================================  ==================================================
 
@@ -17,8 +18,8 @@ method reads from it; a new method is a module here and an entry in :data:`METHO
 
 from dataclasses import replace
 
-from llmlib.companion.methods import lora, ppo, pretraining, reward, sft
-from llmlib.companion.methods.method import Method, Run, chat_method, story_method, write_stage
+from llmlib.companion.methods import dpo, lora, ppo, pretraining, reward, sft
+from llmlib.companion.methods.method import Method, Run, chat_method, story_method, writer_method
 from llmlib.companion.stage import load_reward
 
 __all__ = ["METHODS", "Method", "Run"]
@@ -34,8 +35,7 @@ METHODS: dict[str, Method] = {
         card=reward.write_reward_card,
         load=load_reward,
     ),
-    "ppo": Method(
-        make_run=ppo.make_run, write=write_stage, evaluate=ppo.evaluate, card=ppo.write_ppo_card
-    ),
+    "ppo": writer_method(ppo.make_run, ppo.write_ppo_card),
+    "dpo": writer_method(dpo.make_run, dpo.write_dpo_card),
     "lora": replace(chat_method(lora.make_run, lora.write_adapter), card=lora.write_adapter_card),
 }

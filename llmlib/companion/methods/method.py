@@ -16,6 +16,7 @@ from llmlib.companion.documents import END
 from llmlib.companion.evaluate import evaluate_stories
 from llmlib.companion.methods.pretraining import stories_of_training
 from llmlib.companion.stage import load
+from llmlib.companion.writer_scores import compare_writers
 from llmlib.interop import save_pretrained
 from llmlib.models import Llama
 from llmlib.tokenizers import ChatTemplate
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from llmlib.companion.recipe import Recipe
     from llmlib.tokenizers import BPETokenizer, Tokenizer
 
-__all__ = ["Method", "Run", "Scores", "chat_method", "story_method", "write_stage"]
+__all__ = ["Method", "Run", "Scores", "chat_method", "story_method", "write_stage", "writer_method"]
 
 
 class Run(Protocol):
@@ -126,3 +127,24 @@ def chat_method(make_run: Callable[..., Run], write: Callable[..., None] = write
         return evaluate_chat(model, tokenizer, conversations=conversations)
 
     return Method(make_run=make_run, write=write, evaluate=evaluate, card=write_chat_card)
+
+
+def writer_method(make_run: Callable[..., Run], card: Callable[..., None]) -> Method:
+    """A method whose stages shall write better stories, compared with the stage before."""
+
+    def evaluate(
+        recipe: Recipe,
+        folder: Path,
+        *,
+        stories: int = 500,
+        conversations: int = 200,
+        **_others: object,
+    ) -> Scores:
+        before, tokenizer = load(recipe.start)
+        after, _ = load(folder)
+        right = {}
+        if conversations:
+            right = evaluate_chat(after, tokenizer, conversations=conversations).right
+        return compare_writers(before, after, tokenizer, count=stories, right=right)
+
+    return Method(make_run=make_run, write=write_stage, evaluate=evaluate, card=card)

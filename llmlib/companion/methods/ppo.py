@@ -16,15 +16,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from llmlib.companion.chat_scores import evaluate_chat
+from llmlib.companion.card import write_writer_card
 from llmlib.companion.documents import END
-from llmlib.companion.ppo_scores import (
-    PPOScores,
-    compare_writers,
-    draw_instructions,
-    instruction_prompt,
-)
-from llmlib.companion.stage import load, load_reward
+from llmlib.companion.stage import load_reward
+from llmlib.companion.writer_scores import WriterScores, draw_instructions, instruction_prompt
 from llmlib.data.preferences import flawed_utility, utility
 from llmlib.models import Llama
 from llmlib.post_training import FixedKL, PPOConfig, PPOTrainer, ValueModel
@@ -35,7 +30,7 @@ if TYPE_CHECKING:
     from llmlib.data.stories import Instruction
     from llmlib.tokenizers import BPETokenizer
 
-__all__ = ["StoryPrompts", "evaluate", "make_run", "write_ppo_card"]
+__all__ = ["StoryPrompts", "make_run", "write_ppo_card"]
 
 COLUMNS = (
     *("step", "reward", "kl", "entropy", "length", "ended", "kl_coefficient"),
@@ -128,85 +123,22 @@ def make_run(
     )
 
 
-def evaluate(
-    recipe: Recipe,
-    folder: Path,
-    *,
-    stories: int = 500,
-    conversations: int = 200,
-    **_others: object,
-) -> PPOScores:
-    """Compare a finished stage with the one it began with, on held-out instructions."""
-    before, tokenizer = load(recipe.start)
-    after, _ = load(folder)
-    right = {}
-    if conversations:
-        right = evaluate_chat(after, tokenizer, conversations=conversations).right
-    return compare_writers(before, after, tokenizer, count=stories, right=right)
-
-
-CARD = """\
-# Companion, stage "{stage}"
-
-A language model of {parameters} parameters that writes stories on demand, trained with PPO to
-please a reward. It belongs to the book *From Vectors to Agents*.
-
-## How it was made
-
-`python -m llmlib.companion train {stage}` makes it again from the stage "{start}": {steps} steps of
-{prompts} instructions each. The reward is {reward}; a nat of distance from "{start}" costs
-{price:g} of its points.
-
-## What it can do
-
-Measured with `python -m llmlib.companion evaluate {stage}` against "{start}" on {compared} held-out
-instructions, by the true utility of `llmlib.data.preferences`, which no model has seen:
-
-| | before | after |
-|---|---|---|
-{rows}
-
-Its story is the better one for {preferred:.1%} of the instructions (a tie counts half); it is
-{kl:.0f} nats away.
-
-Replies that a program found right, besides stories:
-
-| | right |
-|---|---|
-{right}
-
-## What it cannot do
-
-It knows the words, people and plots of its world and nothing else. It does what its reward counts,
-which need not be what was meant. A teaching aid, not a source of facts.
-
-## Licence
-
-Apache-2.0.
-"""
-
-
-def write_ppo_card(folder: str | Path, recipe: Recipe, model: Llama, scores: PPOScores) -> None:
+def write_ppo_card(folder: str | Path, recipe: Recipe, model: Llama, scores: WriterScores) -> None:
     """Write ``README.md`` into the folder of a stage made with PPO."""
-    rows = ("utility", "stories", "followed", "speeches", "cheerful", "words", "quotes")
-    flawed = recipe.options["reward"] == "flawed"
-    text = CARD.format(
-        stage=recipe.stage,
-        start=recipe.start,
-        parameters=f"{model.num_parameters / 1e6:.2f} million",
-        steps=recipe.training["steps"],
-        prompts=recipe.data["prompts"],
-        reward="a flawed rule that counts quotation marks"
-        if flawed
-        else f'the reward model "{recipe.options["reward"]}"',
-        price=recipe.options["kl_coefficient"],
-        compared=scores.compared,
-        rows="\n".join(
-            "| {} | {before:.2f} | {after:.2f} |".format(name, **getattr(scores, name))
-            for name in rows
+    reward, price = recipe.options["reward"], recipe.options["kl_coefficient"]
+    judge = f'the reward model "{reward}"'
+    if reward == "flawed":
+        judge = "a flawed rule that counts quotation marks"
+    write_writer_card(
+        folder,
+        recipe,
+        model,
+        scores,
+        method="with PPO to please a reward",
+        made=(
+            f"{recipe.training['steps']} steps of {recipe.data['prompts']} instructions each. The "
+            f'reward is {judge}; a nat of distance from "{recipe.start}" costs {price:g} of its '
+            "points."
         ),
-        preferred=scores.preferred,
-        kl=scores.kl,
-        right="\n".join(f"| {name} | {share:.1%} |" for name, share in scores.right.items()),
+        limits="It does what its reward counts, which need not be what was meant.",
     )
-    Path(folder, "README.md").write_text(text, encoding="utf-8")

@@ -18,7 +18,14 @@ from llmlib.models import Llama
 from llmlib.post_training import Rollouts, response_log_probabilities, sample_responses
 from llmlib.tokenizers import ChatTemplate, Tokenizer
 
-__all__ = ["PPOScores", "compare_writers", "draw_instructions", "instruction_prompt"]
+__all__ = [
+    "WriterScores",
+    "compare_writers",
+    "draw_instructions",
+    "instruction_prompt",
+    "stories_of",
+    "summed_kl",
+]
 
 #: Longest story, in tokens; the longest of the world has fewer.
 MOST_TOKENS = 256
@@ -41,7 +48,7 @@ def instruction_prompt(tokenizer: Tokenizer, instruction: Instruction) -> list[i
 
 
 @dataclass(frozen=True, kw_only=True)
-class PPOScores:
+class WriterScores:
     """A stage against the stage it began with.
 
     Parameters
@@ -105,7 +112,7 @@ def compare_writers(
     seed: int = 0,
     show: int = 4,
     batch_size: int = 50,
-) -> PPOScores:
+) -> WriterScores:
     """Let two models write for the same instructions, and compare.
 
     Parameters
@@ -137,7 +144,7 @@ def compare_writers(
         for rollouts in _written(model, tokenizer, prompts, generator, batch_size):
             texts[name] += stories_of(tokenizer, rollouts)
             if name == "after":
-                kl += _kl(after, before, rollouts)
+                kl += summed_kl(after, before, rollouts)
     points = {
         name: [utility(task, text) for task, text in zip(asked, texts[name], strict=True)]
         for name in texts
@@ -153,7 +160,7 @@ def compare_writers(
             for name, written in texts.items()
         }
 
-    return PPOScores(
+    return WriterScores(
         preferred=sum(wins) / count,
         utility=means(utility),
         stories=means(lambda task, text: not check_story(text)),
@@ -201,6 +208,7 @@ def _written(
 
 
 @torch.no_grad()
-def _kl(after: Llama, before: Llama, rollouts: Rollouts) -> float:
+def summed_kl(after: Llama, before: Llama, rollouts: Rollouts) -> float:
+    """Log-ratios of texts that ``after`` wrote, summed: in the mean their KL, in nats."""
     logps, ref_logps = (response_log_probabilities(m, rollouts)[0] for m in (after, before))
     return (logps - ref_logps).where(rollouts.response_mask, 0).sum().item()
