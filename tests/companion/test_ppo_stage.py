@@ -9,8 +9,8 @@ import torch
 from llmlib.companion import compare_writers, load, load_reward, read_recipe, train
 from llmlib.companion.__main__ import main
 from llmlib.companion.methods.ppo import StoryPrompts
-from llmlib.companion.writer_scores import draw_instructions
 from llmlib.companion.recipe import RECIPES
+from llmlib.companion.writer_scores import draw_instructions
 from llmlib.data.preferences import utility
 from llmlib.data.stories import split_of
 from llmlib.data.stories.read import read_story
