@@ -1,6 +1,7 @@
 """``python -m llmlib.agents evaluate FOLDER``: how many held-out tasks a model solves with tools.
 
-The folder is that of a stage of the companion, such as ``llmlib/companion/stages/sft``.
+``python -m llmlib.agents rag FOLDER``: how many held-out questions it answers from passages. The
+folder is that of a stage of the companion, such as ``llmlib/companion/stages/sft``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import torch
 
 from llmlib.agents.agent import Agent
 from llmlib.agents.evaluate import evaluate_tasks
+from llmlib.agents.evaluate_rag import evaluate_rag, rag_lines
 from llmlib.agents.grounded import GroundedTurns
 from llmlib.agents.local import LocalModel, calls_or_text
 from llmlib.agents.toolbox import island_tools
@@ -37,8 +39,20 @@ def main(arguments: list[str] | None = None) -> int:
         help="what a turn is confined to: nothing, calls that parse, what was said",
     )
     measuring.add_argument("--save", type=Path, help="write the numbers to a file")
+    answering = commands.add_parser("rag", help="answer held-out questions from passages")
+    answering.add_argument("folder", type=Path, help="of a model that speaks in turns")
+    answering.add_argument("--questions", type=int, default=200)
+    answering.add_argument("--passages", type=int, nargs="+", default=[1, 2, 3], metavar="K")
+    answering.add_argument("--save", type=Path, help="write the numbers to a file")
     options = parser.parse_args(arguments)
     model, tokenizer = load_pretrained(options.folder, dtype=torch.float32)
+    if options.command == "rag":
+        asked = {"questions": options.questions, "passages": options.passages}
+        rows = dict(evaluate_rag(model, tokenizer, **asked))
+        print("\n".join(rag_lines(rows)))
+        numbers = {name: {m: list(v) for m, v in row.items()} for name, row in rows.items()}
+        _save(numbers, options.save)
+        return 0
     island = make_island(seed=options.seed, split=options.split)
     tools = island_tools(island, weaker_ok=True)
     constraint = None
@@ -51,10 +65,14 @@ def main(arguments: list[str] | None = None) -> int:
     tasks = tool_tasks(options.tasks, seed=options.seed, split=options.split, island=island)
     scores = evaluate_tasks(agent, tasks)
     print("\n".join(scores.lines()))
-    if options.save:
-        numbers = {"solved": scores.share, "by_kind": scores.by_kind(), "tasks": options.tasks}
-        options.save.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+    numbers = {"solved": scores.share, "by_kind": scores.by_kind(), "tasks": options.tasks}
+    _save(numbers, options.save)
     return 0
+
+
+def _save(numbers: dict, path: Path | None) -> None:
+    if path:
+        path.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

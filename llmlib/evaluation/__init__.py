@@ -8,6 +8,7 @@ file                                   what is in it
 :mod:`llmlib.evaluation.rouge`         a summary beside a reference
 :mod:`llmlib.evaluation.retrieval`     rankings: recall, reciprocal rank, nDCG
 :mod:`llmlib.evaluation.answers`       short answers: exact match, faithfulness
+:mod:`llmlib.evaluation.contexts`      what a reader was shown; overlap of answers
 :mod:`llmlib.evaluation.calibration`   whether probabilities mean what they say
 :mod:`llmlib.evaluation.bootstrap`     the interval of a measured number
 =====================================  ============================================================
@@ -21,6 +22,7 @@ from llmlib.evaluation.calibration import (
     expected_calibration_error,
     reliability_curve,
 )
+from llmlib.evaluation.contexts import answer_f1, context_precision, context_recall
 from llmlib.evaluation.perplexity import perplexity
 from llmlib.evaluation.retrieval import ndcg_at_k, recall_at_k, reciprocal_rank
 from llmlib.evaluation.rouge import RougeScore, rouge_l, rouge_n
@@ -29,8 +31,11 @@ __all__ = [
     "Interval",
     "ReliabilityCurve",
     "RougeScore",
+    "answer_f1",
     "bootstrap_interval",
     "cited",
+    "context_precision",
+    "context_recall",
     "corpus_bleu",
     "exact_match",
     "expected_calibration_error",

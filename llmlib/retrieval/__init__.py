@@ -16,7 +16,10 @@ file                                             what is in it
 :mod:`llmlib.retrieval.fusion`                   several rankings into one
 :mod:`llmlib.retrieval.rerank`                   a cross-encoder puts the first hits in order
 :mod:`llmlib.retrieval.ranking`                  the best k of many scores
+:mod:`llmlib.retrieval.rag`                      answers from passages, with citations
 :mod:`llmlib.retrieval.island_search`            learning to search the island
+:mod:`llmlib.retrieval.island_numbers`           how well the island is searched
+:mod:`llmlib.retrieval.rag_numbers`              how well questions about it are answered
 ===============================================  ==================================================
 
 Everything that finds has ``.search(query, k, where) -> list[Hit]``.
@@ -32,6 +35,7 @@ from llmlib.retrieval.ivf import IVF, k_means
 from llmlib.retrieval.loading import load_document, load_folder
 from llmlib.retrieval.passages import Chunk, Document, Hit
 from llmlib.retrieval.product_quantization import ProductQuantized
+from llmlib.retrieval.rag import RAG, CitedAnswer, one_by_one, passages_prompt
 from llmlib.retrieval.rerank import CrossEncoder, Reranker
 from llmlib.retrieval.splitting import split_fixed, split_headings, split_sentences, split_text
 
@@ -39,7 +43,9 @@ __all__ = [
     "BM25",
     "HNSW",
     "IVF",
+    "RAG",
     "Chunk",
+    "CitedAnswer",
     "CrossEncoder",
     "DenseIndex",
     "Document",
@@ -59,6 +65,8 @@ __all__ = [
     "load_document",
     "load_folder",
     "mean_pool",
+    "one_by_one",
+    "passages_prompt",
     "reciprocal_rank_fusion",
     "search_words",
     "split_fixed",
