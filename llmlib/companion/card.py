@@ -22,8 +22,9 @@ it.
 
 ## How it was made
 
-`python -m llmlib.companion train {stage}` makes it again: {steps} steps of {documents} documents
-each, made as they are needed by generators of `llmlib.data`. No text by anybody else went into it.
+`python -m llmlib.companion train {stage}` makes it again{start}: {steps} steps of {documents}
+documents each, made as they are needed by generators of `llmlib.data`. No text by anybody else went
+into it.
 Sizes: {layers} layers, width {dim}, {heads} heads, {vocab} tokens, context {context}.
 
 ## What it can do
@@ -54,6 +55,7 @@ def write_card(folder: str | Path, recipe: Recipe, model: Llama, scores: StorySc
     config = model.config
     text = CARD.format(
         stage=recipe.stage,
+        start=f' from the stage "{recipe.start}"' if recipe.start else "",
         parameters=f"{model.num_parameters / 1e6:.2f} million",
         steps=recipe.training["steps"],
         documents=recipe.data["documents"],

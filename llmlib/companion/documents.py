@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -22,6 +23,7 @@ from llmlib.data import (
     generate_stories,
     make_island,
 )
+from llmlib.data.conversations import draw_conversations
 from llmlib.data.island import IslandQuestion
 from llmlib.data.packing import fill_rows, pack_documents
 from llmlib.data.stories import Question, Story, questions
@@ -38,6 +40,11 @@ IGNORED = -100
 #: First line of a story with questions.
 READING = "Read and answer.\n"
 PRONOUNS = frozenset(("she", "her", "he", "his", "him"))
+#: Kinds of conversations that are read as plain lines too, and those full of invented names.
+TALK = ("instruction", "question", "format", "arithmetic", "passages", "tools")
+ABOUT_ISLANDS = frozenset(("passages", "tools"))
+#: More questions about a text of such a conversation, and how many tokens it may have.
+FURTHER, LONGEST = 4, 320
 
 
 @dataclass(frozen=True)
@@ -51,12 +58,22 @@ class Document:
     learned_from : int
         Place of the first token that the model is to predict.
     mentions : set of int
-        Places of tokens that mention again what the document has already spoken of.
+        Places of tokens that mention again what the document has already spoken of, or answer.
+    given : set of int
+        Places after that one that are not learned either.
     """
 
     ids: list[int]
     learned_from: int = 1
     mentions: set[int] = field(default_factory=set)
+    given: set[int] = field(default_factory=set)
+
+    @property
+    def learned(self) -> list[bool]:
+        """Of each token, whether the model is to predict it."""
+        return [
+            place >= self.learned_from and place not in self.given for place in range(len(self.ids))
+        ]
 
 
 def _stories(tokenizer: Tokenizer, seed: int, split: str) -> Iterator[Document]:
@@ -72,20 +89,30 @@ def _mentions(tokenizer: Tokenizer, story: Story, ids: list[int]) -> Iterator[in
 
     A pronoun counts too: who it stands for has been said.
     """
-    words = {*story.record.facts.values(), *PRONOUNS}
-    longest_first = sorted(words, key=lambda word: (-len(word), word))
-    named = re.compile(rf"\b(?:{'|'.join(map(re.escape, longest_first))})\b", re.IGNORECASE)
     seen: set[str] = set()
     again: list[tuple[int, int]] = []
-    for match in named.finditer(story.text):
+    for match in _named(story.record.facts.values()).finditer(story.text):
         word = match[0].lower()
         if word in seen or word in PRONOUNS:
             again.append(match.span())
         seen.add(word)
+    return _places(tokenizer, ids[1:-1], again, first=1)
+
+
+def _named(facts: Iterable[str]) -> re.Pattern[str]:
+    """Finds facts and pronouns; of two that begin alike the longer one."""
+    longest_first = sorted({*facts, *PRONOUNS}, key=lambda word: (-len(word), word))
+    return re.compile(rf"\b(?:{'|'.join(map(re.escape, longest_first))})\b", re.IGNORECASE)
+
+
+def _places(
+    tokenizer: Tokenizer, ids: list[int], spans: list[tuple[int, int]], *, first: int
+) -> Iterator[int]:
+    """Places of the tokens, counted from ``first``, that have a part in a span of characters."""
     place = 0
-    for number, token in enumerate(ids[1:-1], start=1):
+    for number, token in enumerate(ids, start=first):
         begin, place = place, place + len(tokenizer.decode([token]))
-        if any(start < place and begin < stop for start, stop in again):
+        if any(start < place and begin < stop for start, stop in spans):
             yield number
 
 
@@ -159,13 +186,40 @@ def _document(
     return Document([end, *given, *asked, end], learned_from=1 if learn_first else 1 + len(given))
 
 
+def _talk(kind: str, tokenizer: Tokenizer, seed: int, split: str) -> Iterator[Document]:
+    """Conversations as plain lines: nothing says who speaks.
+
+    What is said in reply counts as a mention; of a story, what its record knows. Names on islands
+    cannot be known and are learned in replies only.
+    """
+    end = tokenizer.special_tokens[END]
+    for conversation in draw_conversations(kind, None, seed=seed, split=split, further=FURTHER):
+        document = Document([end])
+        for turn in conversation.turns:
+            text = "\n" * (len(document.ids) > 1) + turn.content
+            ids, place = tokenizer.encode(text), len(document.ids)
+            if turn.role == "assistant" and len(document.ids) + len(ids) >= LONGEST:
+                break
+            if turn.facts:
+                spans = [match.span() for match in _named(turn.facts).finditer(text)]
+                document.mentions.update(_places(tokenizer, ids, spans, first=place))
+            elif turn.role == "assistant":
+                document.mentions.update(range(place, place + len(ids)))
+            elif kind in ABOUT_ISLANDS:
+                document.given.update(range(place, place + len(ids)))
+            document.ids.extend(ids)
+        document.ids.append(end)
+        yield document
+
+
 #: Kind of document -> who makes it.
-KINDS = {
+KINDS: dict[str, Callable[[Tokenizer, int, str], Iterator[Document]]] = {
     "stories": _stories,
     "questions": _questions,
     "articles": _articles,
     "arithmetic": _arithmetic,
     "copying": _copying,
+    **{f"talk: {kind}": partial(_talk, kind) for kind in TALK},
 }
 
 
@@ -241,10 +295,7 @@ class DocumentBatches:
         room = self.length + 1  # the last token of a row is only a target
         sizes = [len(document.ids) for document in documents]
         groups = pack_documents(sizes, room)
-        learned = [
-            [False] * document.learned_from + [True] * (size - document.learned_from)
-            for document, size in zip(documents, sizes, strict=True)
-        ]
+        learned = [document.learned for document in documents]
         owners = [[i] * size for i, size in enumerate(sizes)]
         ids = fill_rows(groups, [document.ids for document in documents], room, padding_id=0)
         counted = fill_rows(groups, learned, room, padding_id=False)

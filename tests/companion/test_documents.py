@@ -5,8 +5,11 @@ import re
 import pytest
 import torch
 
-from llmlib.companion.documents import END, DocumentBatches
+from llmlib.companion import read_recipe
+from llmlib.companion.documents import ABOUT_ISLANDS, END, TALK, DocumentBatches
+from llmlib.companion.stage import folder_of
 from llmlib.data.stories import questions, read_story, split_of
+from llmlib.tokenizers import BPETokenizer
 
 HALF = {"stories": 0.5, "copying": 0.5}
 
@@ -167,3 +170,39 @@ def test_what_a_story_mentions_again_weighs_more(tokenizer):
     first = batch.documents == 0
     assert batch.weights[first][:2].tolist() == [1.0, 1.0]  # nothing has been mentioned yet
     assert make(tokenizer, {"stories": 1.0}).batch(0).weights is None
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return BPETokenizer.load(folder_of("base") / "tokenizer.json")
+
+
+@pytest.mark.parametrize("kind", TALK)
+def test_a_conversation_is_read_as_plain_lines(shipped, kind):
+    tokenizer, length = shipped, read_recipe("midtraining").data["length"]
+    source = make(tokenizer, {f"talk: {kind}": 1.0}, documents=40, split="test")
+    for document in source.documents(0)[f"talk: {kind}"]:
+        assert len(document.ids) <= length + 1
+        assert not set(document.ids[1:-1]) & set(tokenizer.special_tokens.values())
+        words = [tokenizer.decode([i]) for i in document.ids]
+        answers = "".join(words[place] for place in sorted(document.mentions))
+        assert document.learned[0] is False
+        assert all(document.learned[place] for place in document.mentions)
+        if kind in ABOUT_ISLANDS:  # invented names are learned where they answer, and nowhere else
+            assert {i for i, one in enumerate(document.learned) if one} == {
+                *document.mentions,
+                len(document.ids) - 1,
+            }
+        elif kind == "arithmetic":
+            assert re.fullmatch(r"(\n\d+)+", answers)
+        else:
+            assert all(document.learned[1:])
+            assert document.mentions
+
+
+def test_the_people_and_things_of_a_story_on_demand_weigh_more(tokenizer):
+    [document] = make(tokenizer, {"talk: instruction": 1.0}, documents=1).documents(1).values()
+    text = tokenizer.decode(document[0].ids[1:-1])
+    record = read_story(text.split("\n")[1]).record
+    weighed = "".join(tokenizer.decode([document[0].ids[i]]) for i in sorted(document[0].mentions))
+    assert all(word in weighed for value in record.facts.values() for word in value.split())

@@ -35,6 +35,15 @@ def test_a_seed_gives_the_same_again(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_further_questions_are_about_the_same_text(kind):
+    few, many = drawn(kind), drawn(kind, further=4)
+    for conversation in many:
+        assert conversation_errors(conversation) == []
+    more = sum(len(one.replies) for one in many) > 1.2 * sum(len(one.replies) for one in few)
+    assert more == (kind in ("instruction", "question", "passages"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_another_reply_is_noticed(kind):
     for conversation in drawn(kind, 12):
         for number in conversation.replies:

@@ -1,4 +1,4 @@
-"""The base stage: the next token of documents, from random weights."""
+"""Base and mid-training: the next token of documents, from random weights or another stage's."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from llmlib.companion.documents import DocumentBatches
+from llmlib.companion.recipe import read_recipe
 from llmlib.companion.writing import continue_story
 from llmlib.training import CSVLog, OneProcess, Trainer
 
@@ -55,7 +56,11 @@ def _data(recipe: Recipe, tokenizer: BPETokenizer) -> tuple[DocumentBatches, Doc
         "length": recipe.data["length"],
         "seed": recipe.seed,
     }
-    only_in_training = {name: recipe.data[name] for name in ("copying_first", "mention_weight")}
+    only_in_training = {
+        name: recipe.data[name]
+        for name in ("copying_first", "mention_weight")
+        if name in recipe.data
+    }
     return (
         DocumentBatches(tokenizer, recipe.data["mixture"], **only_in_training, **options),
         DocumentBatches(tokenizer, {"stories": 1.0}, split="validation", **options),
@@ -63,10 +68,18 @@ def _data(recipe: Recipe, tokenizer: BPETokenizer) -> tuple[DocumentBatches, Doc
 
 
 def stories_of_training(recipe: Recipe, tokenizer: BPETokenizer) -> set[str]:
-    """Every story that the training of a recipe has seen; takes minutes for a long one."""
+    """Every story that the training of a recipe has seen, and that of the stages before it.
+
+    Of conversations, every line. Takes minutes for a long one.
+    """
     source, _ = _data(recipe, tokenizer)
-    return {
-        tokenizer.decode(document.ids[1:-1]).strip()
+    seen = {
+        line.strip()
         for number in range(recipe.training["steps"])
-        for document in source.documents(number).get("stories", ())
+        for kind, documents in source.documents(number).items()
+        if kind == "stories" or kind.startswith("talk: ")
+        for document in documents
+        for line in tokenizer.decode(document.ids[1:-1]).split("\n")
     }
+    before = recipe.start and read_recipe(recipe.start)
+    return seen | stories_of_training(before, tokenizer) if before else seen

@@ -40,7 +40,7 @@ GO_ON = {
 OF_AN_ISLAND = 8
 
 
-def sums(seed: int, split: str) -> Iterator[Conversation]:
+def sums(seed: int, split: str, further: int = 0) -> Iterator[Conversation]:
     """Up to four sums, some of which go on with the result before."""
     rng = random.Random(f"sums {seed}")
     while True:
@@ -68,18 +68,29 @@ def _go_on(value: int, rng: random.Random, split: str) -> list[Turn]:
     return []
 
 
-def passages(seed: int, split: str) -> Iterator[Conversation]:
+def passages(seed: int, split: str, further: int = 0) -> Iterator[Conversation]:
     """Questions with one to three passages, in any order; a quarter cannot be answered."""
     rng = random.Random(f"passages {seed}")
     for island, asked in _islands(rng, split):
         for _ in range(OF_AN_ISLAND):
             turns: list[Turn] = []
             for _ in range(rng.choice((1, 1, 2))):
-                turns += _with_passages(island, rng.choice(asked), rng)
+                question = rng.choice(asked)
+                shown = _shown(island, question, rng)
+                listed = "".join(f"[{i}] {text}\n" for i, (_, text) in enumerate(shown, start=1))
+                turns += _asked(question, shown, given=listed)
+            if further and len(turns) == 2:
+                titles = {article.title for article, _ in shown}
+                others = [one for one in asked if one.article in titles and one != question]
+                for one in rng.sample(others, min(rng.randint(0, further), len(others))):
+                    turns += _asked(one, shown)
             yield Conversation(kind="passages", turns=tuple(turns))
 
 
-def _with_passages(island: Island, question: IslandQuestion, rng: random.Random) -> list[Turn]:
+def _shown(
+    island: Island, question: IslandQuestion, rng: random.Random
+) -> list[tuple[Article, str]]:
+    """Articles for a question, and what of each is to be read."""
     own = island.article(question.article)
     others = [article for article in island.articles if article is not own]
     alike = [article for article in others if article.kind == own.kind]
@@ -87,13 +98,19 @@ def _with_passages(island: Island, question: IslandQuestion, rng: random.Random)
     if not shown or rng.random() < 0.78:
         shown.insert(rng.randint(0, len(shown)), own)
     shown = list(dict.fromkeys(shown))
-    texts = [_excerpt(article, rng) if rng.random() < 0.2 else article.text for article in shown]
+    return [(a, _excerpt(a, rng) if rng.random() < 0.2 else a.text) for a in shown]
+
+
+def _asked(
+    question: IslandQuestion, shown: list[tuple[Article, str]], *, given: str = ""
+) -> list[Turn]:
+    """A question about passages, and its answer with the number of the one that has it."""
     answer, measure = NOT_KNOWN, "passages unknown"
-    for number, (article, text) in enumerate(zip(shown, texts, strict=True), start=1):
-        if article is own and any(wording in text for wording in _wordings(question)):
+    for number, (article, text) in enumerate(shown, start=1):
+        said = any(wording in text for wording in _wordings(question))
+        if article.title == question.article and said:
             answer, measure = f"{question.answer} [{number}]", "passages"
-    listed = "".join(f"[{number}] {text}\n" for number, text in enumerate(texts, start=1))
-    return [user(f"{listed}Question: {question.question}"), reply(answer, measure)]
+    return [user(f"{given}Question: {question.question}"), reply(answer, measure)]
 
 
 def _excerpt(article: Article, rng: random.Random) -> str:
@@ -109,7 +126,7 @@ def _wordings(question: IslandQuestion) -> list[str]:
     return [sentence.format(s=fact.subject, v=fact.value) for sentence in said]
 
 
-def tools(seed: int, split: str) -> Iterator[Conversation]:
+def tools(seed: int, split: str, further: int = 0) -> Iterator[Conversation]:
     """One or two tasks for which there are tools."""
     rng = random.Random(f"tools {seed}")
     while True:
@@ -130,7 +147,7 @@ def tools(seed: int, split: str) -> Iterator[Conversation]:
             yield Conversation(kind="tools", turns=tuple(turns))
 
 
-def closed_book(seed: int, split: str) -> Iterator[Conversation]:
+def closed_book(seed: int, split: str, further: int = 0) -> Iterator[Conversation]:
     """Questions about an island without anything to find the answer in."""
     rng = random.Random(f"closed book {seed}")
     for _, asked in _islands(rng, split):

@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from ..stories import Question, Story, generate_stories, instructions, questions
@@ -93,7 +93,7 @@ FORMS_OF_TWO: dict[str, tuple[tuple[str, ...], Callable[[str, str], str]]] = {
 }
 
 
-def instruction_following(seed: int, split: str) -> Iterator[Conversation]:
+def instruction_following(seed: int, split: str, further: int = 0) -> Iterator[Conversation]:
     """Stories on demand; then, at times, a question about the story, or another one."""
     rng = random.Random(f"instructions {seed}")
     stories = generate_stories(None, seed=seed, split=split)
@@ -104,10 +104,13 @@ def instruction_following(seed: int, split: str) -> Iterator[Conversation]:
             turns += _asked(rng.choice(questions(story)))
         elif then < 0.4:
             turns += _wish(next(stories), rng, ("Now write one with {}.", "And one about {}?"))
+        elif further:
+            for question in _more(story, turns, rng, further):
+                turns += _asked(question)
         yield Conversation(kind="instruction", turns=tuple(turns))
 
 
-def questions_on_stories(seed: int, split: str) -> Iterator[Conversation]:
+def questions_on_stories(seed: int, split: str, further: int = 0) -> Iterator[Conversation]:
     """A story and up to four questions; some cannot be answered from it."""
     rng = random.Random(f"questions {seed}")
     stories = generate_stories(None, seed=seed, split=split)
@@ -118,11 +121,13 @@ def questions_on_stories(seed: int, split: str) -> Iterator[Conversation]:
         if (strange := unanswerable(story, other)) and rng.random() < 0.4:
             chosen[rng.randrange(len(chosen))] = rng.choice(strange)
         turns = [turn for question in chosen for turn in _asked(question)]
+        for question in _more(story, turns, rng, further) if further else ():
+            turns += _asked(question)
         first = rng.choice(ASK).format(story=story.text, question=turns[0].content)
         yield Conversation(kind="question", turns=(user(first), *turns[1:]))
 
 
-def formats(seed: int, split: str) -> Iterator[Conversation]:
+def formats(seed: int, split: str, further: int = 0) -> Iterator[Conversation]:
     """Questions about a story, to be answered in a form that the user or the system sets."""
     rng = random.Random(f"formats {seed}")
     for story in generate_stories(None, seed=seed, split=split):
@@ -148,7 +153,7 @@ def formats(seed: int, split: str) -> Iterator[Conversation]:
         yield Conversation(kind="format", turns=tuple(turns))
 
 
-def refusals(seed: int, split: str) -> Iterator[Conversation]:
+def refusals(seed: int, split: str, further: int = 0) -> Iterator[Conversation]:
     """Requests that should not be followed, alone or after a question about a story."""
     rng = random.Random(f"refusals {seed}")
     stories = generate_stories(None, seed=seed, split=split)
@@ -206,6 +211,13 @@ def _wish(story: Story, rng: random.Random, wordings: tuple[str, ...]) -> list[T
     asked = rng.choice(wordings).format(named)
     told = reply(story.text, "instruction", task.wanted)
     return [user(asked), replace(told, facts=tuple(story.record.facts.values()))]
+
+
+def _more(story: Story, turns: Sequence[Turn], rng: random.Random, further: int) -> list[Question]:
+    """Up to so many questions about a story that have not been asked yet."""
+    said = {turn.content for turn in turns}
+    left = [question for question in questions(story) if question.question not in said]
+    return rng.sample(left, min(rng.randint(0, further), len(left)))
 
 
 def _asked(question: Question) -> list[Turn]:

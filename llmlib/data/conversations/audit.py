@@ -66,7 +66,8 @@ def _right(conversation: Conversation, number: int) -> set[str] | None:
         earlier = turns[number - 2].content if number > 1 else "0"
         return {_sum(asked, earlier)}
     if turn.measure in ("passages", "passages unknown"):
-        return _from_passages(asked)
+        given = [one.content for one in turns[:number] if one.content.startswith("[1] ")]
+        return _from_passages(given[-1].rsplit("\n", 1)[0] + "\n" + asked.split("\n")[-1])
     if turn.measure == "tool answer":
         result, call = asked, json.loads(turns[number - 2].content)
         return {turn.content} if call["name"] == "search" and turn.content in result else {result}

@@ -14,8 +14,9 @@ from .conversation import Conversation
 
 __all__ = ["KINDS", "ConversationMixture", "draw_conversations"]
 
-#: Kind of conversation -> makes endlessly many, from a seed and a split.
-KINDS: dict[str, Callable[[int, str], Iterator[Conversation]]] = {
+#: Kind of conversation -> makes endlessly many, from a seed, a split and a number of further
+#: questions.
+KINDS: dict[str, Callable[[int, str, int], Iterator[Conversation]]] = {
     "instruction": instruction_following,
     "question": questions_on_stories,
     "format": formats,
@@ -28,7 +29,7 @@ KINDS: dict[str, Callable[[int, str], Iterator[Conversation]]] = {
 
 
 def draw_conversations(
-    kind: str, count: int | None, *, seed: int = 0, split: str = "train"
+    kind: str, count: int | None, *, seed: int = 0, split: str = "train", further: int = 0
 ) -> Iterator[Conversation]:
     """Draw conversations of one kind and split.
 
@@ -40,6 +41,9 @@ def draw_conversations(
         How many; None for an endless stream.
     split : str
         ``"train"``, ``"validation"`` or ``"test"``: of stories, sums, names and requests.
+    further : int
+        At most so many more questions about the story or the passages, where the kind has any: they
+        make the most of a text that has been read.
 
     Raises
     ------
@@ -62,7 +66,7 @@ def draw_conversations(
         raise ValueError(f"no kind of conversation {kind!r}; there are {sorted(KINDS)}")
     if split not in ("train", "validation", "test"):
         raise ValueError(f"split {split!r} is not train, validation or test")
-    return islice(KINDS[kind](seed, split), count)
+    return islice(KINDS[kind](seed, split, further), count)
 
 
 class ConversationMixture:
@@ -78,6 +82,8 @@ class ConversationMixture:
         As for :func:`draw_conversations`.
     seed : int
         Of everything drawn.
+    further : int
+        As for :func:`draw_conversations`.
 
     Raises
     ------
@@ -98,6 +104,7 @@ class ConversationMixture:
         conversations: int,
         split: str = "train",
         seed: int = 0,
+        further: int = 0,
     ) -> None:
         unknown = sorted(set(mixture) - set(KINDS))
         if unknown:
@@ -105,7 +112,7 @@ class ConversationMixture:
         if abs(sum(mixture.values()) - 1) > 1e-9:
             raise ValueError(f"the shares {mixture} sum to {sum(mixture.values())}, not to 1")
         self.mixture, self.conversations = mixture, conversations
-        self.split, self.seed = split, seed
+        self.split, self.seed, self.further = split, seed, further
 
     def batch(self, number: int) -> list[Conversation]:
         """The conversations of batch ``number``."""
@@ -113,8 +120,8 @@ class ConversationMixture:
         kinds = rng.choices(list(self.mixture), list(self.mixture.values()), k=self.conversations)
         drawn: list[Conversation] = []
         for kind in self.mixture:
-            seed = rng.getrandbits(60)
-            drawn += draw_conversations(kind, kinds.count(kind), seed=seed, split=self.split)
+            options = {"seed": rng.getrandbits(60), "split": self.split, "further": self.further}
+            drawn += draw_conversations(kind, kinds.count(kind), **options)
         rng.shuffle(drawn)
         return drawn
 
