@@ -33,9 +33,11 @@ PARTS = (
     "finetuning",
     "reward",
     "ppo",
+    "dpo",
     "lora",
     "kv_cache",
     "retrieval",
+    "rag",
     "agents",
 )
 
