@@ -23,7 +23,7 @@ shows it all k at once, numbered, so that the answer can say where it comes from
 A reader is a function from conversations to replies: a model in this process, or one behind an
 endpoint through :func:`one_by_one`. What it writes is not believed. Citations are read, and an
 answer that cites nothing, or what was not shown, or whose words do not stand where it points, has
-:attr:`CitedAnswer.problems`; :attr:`CitedAnswer.final` then is a refusal.
+``problems``, and what a user then sees, :attr:`CitedAnswer.final`, is a refusal.
 
 References
 ----------
