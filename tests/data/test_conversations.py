@@ -43,6 +43,17 @@ def test_further_questions_are_about_the_same_text(kind):
     assert more == (kind in ("instruction", "question", "passages"))
 
 
+def test_a_request_names_as_many_facts_as_it_may():
+    for most in (3, 6):
+        sizes = {
+            len(turn.wanted)
+            for one in drawn("instruction", facts=most)
+            for turn in one.turns
+            if turn.wanted
+        }
+        assert sizes == set(range(1, most + 1))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_another_reply_is_noticed(kind):
     for conversation in drawn(kind, 12):

@@ -78,6 +78,10 @@ def test_a_story_follows_its_own_instructions():
             assert all(value in task.prompt for value in task.wanted)
             assert not re.search(r"\ba [aeiou]", task.prompt)
             assert instruction_errors(task, story.text) == []
+        assert instructions(story, 7)[:3] == tasks  # to ask for more changes none of them
+        longer = instructions(story, 7)[-1]
+        assert len(longer.wanted) >= 3
+        assert instruction_errors(longer, story.text) == []
     assert instructions(STORIES[0]) == instructions(STORIES[0])
 
 

@@ -46,16 +46,16 @@ def make_run(
 def chat_batches(recipe: Recipe, tokenizer: BPETokenizer, *, split: str = "train") -> ChatBatches:
     """The batches of a recipe that has a mixture of conversations.
 
-    ``[data]`` of the recipe says how many ``conversations`` are in a batch, with how many
-    ``further`` questions at most, the ``length`` of its rows, and how short replies are balanced
-    against long ones; ``[data.mixture]`` the share of each kind.
+    ``[data]`` of the recipe says how many ``conversations`` are in a batch, how many ``further``
+    questions and ``facts`` of a request they have at most, the ``length`` of the rows, and how
+    short replies are balanced against long ones; ``[data.mixture]`` the share of each kind.
     """
     mixture = ConversationMixture(
         recipe.data["mixture"],
         conversations=recipe.data["conversations"],
         split=split,
         seed=recipe.seed,
-        further=recipe.data.get("further", 0),
+        **{name: recipe.data[name] for name in ("further", "facts") if name in recipe.data},
     )
     return ChatBatches(
         mixture.annotated,

@@ -40,7 +40,7 @@ GO_ON = {
 OF_AN_ISLAND = 8
 
 
-def sums(seed: int, split: str, further: int = 0) -> Iterator[Conversation]:
+def sums(seed: int, split: str) -> Iterator[Conversation]:
     """Up to four sums, some of which go on with the result before."""
     rng = random.Random(f"sums {seed}")
     while True:
@@ -126,7 +126,7 @@ def _wordings(question: IslandQuestion) -> list[str]:
     return [sentence.format(s=fact.subject, v=fact.value) for sentence in said]
 
 
-def tools(seed: int, split: str, further: int = 0) -> Iterator[Conversation]:
+def tools(seed: int, split: str) -> Iterator[Conversation]:
     """One or two tasks for which there are tools."""
     rng = random.Random(f"tools {seed}")
     while True:
@@ -147,7 +147,7 @@ def tools(seed: int, split: str, further: int = 0) -> Iterator[Conversation]:
             yield Conversation(kind="tools", turns=tuple(turns))
 
 
-def closed_book(seed: int, split: str, further: int = 0) -> Iterator[Conversation]:
+def closed_book(seed: int, split: str) -> Iterator[Conversation]:
     """Questions about an island without anything to find the answer in."""
     rng = random.Random(f"closed book {seed}")
     for _, asked in _islands(rng, split):

@@ -93,17 +93,20 @@ FORMS_OF_TWO: dict[str, tuple[tuple[str, ...], Callable[[str, str], str]]] = {
 }
 
 
-def instruction_following(seed: int, split: str, further: int = 0) -> Iterator[Conversation]:
+def instruction_following(
+    seed: int, split: str, further: int = 0, facts: int = 3
+) -> Iterator[Conversation]:
     """Stories on demand; then, at times, a question about the story, or another one."""
     rng = random.Random(f"instructions {seed}")
     stories = generate_stories(None, seed=seed, split=split)
     for story in stories:
-        turns = [*_wish(story, rng, WRITE)]
+        turns = [*_wish(story, rng, WRITE, facts)]
         then = rng.random()
         if then < 0.25:
             turns += _asked(rng.choice(questions(story)))
         elif then < 0.4:
-            turns += _wish(next(stories), rng, ("Now write one with {}.", "And one about {}?"))
+            again = ("Now write one with {}.", "And one about {}?")
+            turns += _wish(next(stories), rng, again, facts)
         elif further:
             for question in _more(story, turns, rng, further):
                 turns += _asked(question)
@@ -127,7 +130,7 @@ def questions_on_stories(seed: int, split: str, further: int = 0) -> Iterator[Co
         yield Conversation(kind="question", turns=(user(first), *turns[1:]))
 
 
-def formats(seed: int, split: str, further: int = 0) -> Iterator[Conversation]:
+def formats(seed: int, split: str) -> Iterator[Conversation]:
     """Questions about a story, to be answered in a form that the user or the system sets."""
     rng = random.Random(f"formats {seed}")
     for story in generate_stories(None, seed=seed, split=split):
@@ -153,7 +156,7 @@ def formats(seed: int, split: str, further: int = 0) -> Iterator[Conversation]:
         yield Conversation(kind="format", turns=tuple(turns))
 
 
-def refusals(seed: int, split: str, further: int = 0) -> Iterator[Conversation]:
+def refusals(seed: int, split: str) -> Iterator[Conversation]:
     """Requests that should not be followed, alone or after a question about a story."""
     rng = random.Random(f"refusals {seed}")
     stories = generate_stories(None, seed=seed, split=split)
@@ -204,9 +207,9 @@ def unanswerable(story: Story, other: Story) -> list[Question]:
     return sorted(found, key=lambda question: question.question)
 
 
-def _wish(story: Story, rng: random.Random, wordings: tuple[str, ...]) -> list[Turn]:
+def _wish(story: Story, rng: random.Random, wordings: tuple[str, ...], facts: int) -> list[Turn]:
     """A request for a story that names some of its facts, and the story."""
-    task = rng.choice(instructions(story))
+    task = rng.choice(instructions(story, facts))
     named = task.prompt[task.prompt.index("story") :].split(" ", 2)[2].removesuffix(".")
     asked = rng.choice(wordings).format(named)
     told = reply(story.text, "instruction", task.wanted)

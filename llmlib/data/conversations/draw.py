@@ -14,9 +14,8 @@ from .conversation import Conversation
 
 __all__ = ["KINDS", "ConversationMixture", "draw_conversations"]
 
-#: Kind of conversation -> makes endlessly many, from a seed, a split and a number of further
-#: questions.
-KINDS: dict[str, Callable[[int, str, int], Iterator[Conversation]]] = {
+#: Kind of conversation -> makes endlessly many, from a seed and a split.
+KINDS: dict[str, Callable[..., Iterator[Conversation]]] = {
     "instruction": instruction_following,
     "question": questions_on_stories,
     "format": formats,
@@ -26,10 +25,22 @@ KINDS: dict[str, Callable[[int, str, int], Iterator[Conversation]]] = {
     "tools": tools,
     "closed book": closed_book,
 }
+#: What else can be said of a kind.
+OPTIONS = {
+    "instruction": ("further", "facts"),
+    "question": ("further",),
+    "passages": ("further",),
+}
 
 
 def draw_conversations(
-    kind: str, count: int | None, *, seed: int = 0, split: str = "train", further: int = 0
+    kind: str,
+    count: int | None,
+    *,
+    seed: int = 0,
+    split: str = "train",
+    further: int = 0,
+    facts: int = 3,
 ) -> Iterator[Conversation]:
     """Draw conversations of one kind and split.
 
@@ -42,8 +53,10 @@ def draw_conversations(
     split : str
         ``"train"``, ``"validation"`` or ``"test"``: of stories, sums, names and requests.
     further : int
-        At most so many more questions about the story or the passages, where the kind has any: they
-        make the most of a text that has been read.
+        At most so many more questions about the story or the passages, where the kind has any: more
+        is learned from a text that has been read.
+    facts : int
+        Most facts that a request for a story names.
 
     Raises
     ------
@@ -66,7 +79,9 @@ def draw_conversations(
         raise ValueError(f"no kind of conversation {kind!r}; there are {sorted(KINDS)}")
     if split not in ("train", "validation", "test"):
         raise ValueError(f"split {split!r} is not train, validation or test")
-    return islice(KINDS[kind](seed, split, further), count)
+    said = {"further": further, "facts": facts}
+    options = {name: said[name] for name in OPTIONS.get(kind, ())}
+    return islice(KINDS[kind](seed, split, **options), count)
 
 
 class ConversationMixture:
@@ -82,7 +97,7 @@ class ConversationMixture:
         As for :func:`draw_conversations`.
     seed : int
         Of everything drawn.
-    further : int
+    further, facts : int
         As for :func:`draw_conversations`.
 
     Raises
@@ -105,6 +120,7 @@ class ConversationMixture:
         split: str = "train",
         seed: int = 0,
         further: int = 0,
+        facts: int = 3,
     ) -> None:
         unknown = sorted(set(mixture) - set(KINDS))
         if unknown:
@@ -112,7 +128,8 @@ class ConversationMixture:
         if abs(sum(mixture.values()) - 1) > 1e-9:
             raise ValueError(f"the shares {mixture} sum to {sum(mixture.values())}, not to 1")
         self.mixture, self.conversations = mixture, conversations
-        self.split, self.seed, self.further = split, seed, further
+        self.seed = seed
+        self.options = {"split": split, "further": further, "facts": facts}
 
     def batch(self, number: int) -> list[Conversation]:
         """The conversations of batch ``number``."""
@@ -120,8 +137,8 @@ class ConversationMixture:
         kinds = rng.choices(list(self.mixture), list(self.mixture.values()), k=self.conversations)
         drawn: list[Conversation] = []
         for kind in self.mixture:
-            options = {"seed": rng.getrandbits(60), "split": self.split, "further": self.further}
-            drawn += draw_conversations(kind, kinds.count(kind), **options)
+            seed = rng.getrandbits(60)
+            drawn += draw_conversations(kind, kinds.count(kind), seed=seed, **self.options)
         rng.shuffle(drawn)
         return drawn
 

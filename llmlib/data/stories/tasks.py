@@ -78,15 +78,11 @@ PHRASES = {
     "place": "the {}",
     "second_place": "the {}",
 }
-PROMPTS = {
-    1: ("Write a story with {}.", "Tell me a story about {}."),
-    2: ("Write a story with {} and {}.", "Tell me a story about {} and {}."),
-    3: ("Write a story with {}, {} and {}.", "Tell me a story about {}, {} and {}."),
-}
+PROMPTS = ("Write a story with {}.", "Tell me a story about {}.")
 
 
-def instructions(story: Story) -> list[Instruction]:
-    """Return three instructions that a story follows, naming one, two and three of its facts.
+def instructions(story: Story, most: int = 3) -> list[Instruction]:
+    """Return instructions that a story follows, naming one, two, and up to ``most`` of its facts.
 
     Which facts and words are drawn depends on the text of the story alone.
 
@@ -101,15 +97,16 @@ def instructions(story: Story) -> list[Instruction]:
     rng = random.Random(story.text)
     facts = {name: value for name, value in story.record.facts.items() if name in PHRASES}
     found = []
-    for size, prompts in PROMPTS.items():
+    for size in range(1, min(most, len(facts)) + 1):
         chosen = rng.sample(sorted(facts), size)
         phrases = []
         for name in chosen:
             phrase = PHRASES[name].format(facts[name])
             phrases.append("an" + phrase[1:] if phrase[:3] in ("a o", "a a", "a e") else phrase)
+        first, last = ", ".join(phrases[:-1]), phrases[-1]
         found.append(
             Instruction(
-                prompt=rng.choice(prompts).format(*phrases),
+                prompt=rng.choice(PROMPTS).format(" and ".join(filter(None, (first, last)))),
                 response=story.text,
                 wanted=tuple(facts[name] for name in chosen),
             )
