@@ -38,7 +38,7 @@ Measured with `python -m llmlib.companion evaluate {stage}` on held-out records 
 | continuations (top-p {top_p}) in which who, what and where stay consistent | {consistent:.1%} |
 | the same, with no token cut off | {unfiltered:.1%} |
 | its stories found word for word in training | {copied:.1%} (by chance {chance:.1%}) |
-
+{remark}
 ## What it cannot do
 
 It knows the words, people and plots of its world and nothing else. A prompt from outside that world
@@ -47,6 +47,13 @@ gives nonsense. It is a teaching aid, not a source of facts.
 ## Licence
 
 Apache-2.0.
+"""
+
+
+#: For stages that read conversations as plain lines.
+GOES_ON = """
+It has read many stories that are followed by questions, and often goes on with one where a story
+should end. That counts as inconsistent here.
 """
 
 
@@ -71,6 +78,7 @@ def write_card(folder: str | Path, recipe: Recipe, model: Llama, scores: StorySc
         unfiltered=scores.consistent_unfiltered,
         copied=scores.copied,
         chance=scores.copied_by_chance,
+        remark=GOES_ON if any(kind.startswith("talk: ") for kind in recipe.data["mixture"]) else "",
     )
     Path(folder, "README.md").write_text(text, encoding="utf-8")
 

@@ -85,6 +85,17 @@ def test_a_story_follows_its_own_instructions():
     assert instructions(STORIES[0]) == instructions(STORIES[0])
 
 
+def test_clear_requests_name_one_of_a_sort_only():
+    for story in STORIES[:100]:
+        facts = story.record.facts
+        seconds = [facts[name] for name in facts if name == "friend" or "second" in name]
+        for task in instructions(story, 7, ambiguous=False):
+            assert not set(task.wanted) & set(seconds)
+            assert instruction_errors(task, story.text) == []
+    named = {value for s in STORIES[:100] for task in instructions(s, 7) for value in task.wanted}
+    assert any(story.record.facts.get("friend") in named for story in STORIES[:100])
+
+
 def test_a_story_without_what_was_asked_for_does_not_follow():
     one = STORIES[0]
     task = instructions(one)[2]

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["chat_batches", "make_run"]
 
+#: Of the conversations, where a recipe says something of them.
+OPTIONS = ("further", "facts", "ambiguous")
 #: What the samples in the log of a run are replies to.
 SAMPLE = "Write a story with a fox and the mill."
 
@@ -47,15 +49,16 @@ def chat_batches(recipe: Recipe, tokenizer: BPETokenizer, *, split: str = "train
     """The batches of a recipe that has a mixture of conversations.
 
     ``[data]`` of the recipe says how many ``conversations`` are in a batch, how many ``further``
-    questions and ``facts`` of a request they have at most, the ``length`` of the rows, and how
-    short replies are balanced against long ones; ``[data.mixture]`` the share of each kind.
+    questions and ``facts`` of a request they have at most, whether requests may be ``ambiguous``,
+    the ``length`` of the rows, and how short replies are balanced against long ones;
+    ``[data.mixture]`` the share of each kind.
     """
     mixture = ConversationMixture(
         recipe.data["mixture"],
         conversations=recipe.data["conversations"],
         split=split,
         seed=recipe.seed,
-        **{name: recipe.data[name] for name in ("further", "facts") if name in recipe.data},
+        **{name: recipe.data[name] for name in OPTIONS if name in recipe.data},
     )
     return ChatBatches(
         mixture.annotated,

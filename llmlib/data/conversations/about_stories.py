@@ -94,19 +94,19 @@ FORMS_OF_TWO: dict[str, tuple[tuple[str, ...], Callable[[str, str], str]]] = {
 
 
 def instruction_following(
-    seed: int, split: str, further: int = 0, facts: int = 3
+    seed: int, split: str, further: int = 0, facts: int = 3, ambiguous: bool = True
 ) -> Iterator[Conversation]:
     """Stories on demand; then, at times, a question about the story, or another one."""
     rng = random.Random(f"instructions {seed}")
     stories = generate_stories(None, seed=seed, split=split)
     for story in stories:
-        turns = [*_wish(story, rng, WRITE, facts)]
+        turns = [*_wish(story, rng, WRITE, facts, ambiguous)]
         then = rng.random()
         if then < 0.25:
             turns += _asked(rng.choice(questions(story)))
         elif then < 0.4:
             again = ("Now write one with {}.", "And one about {}?")
-            turns += _wish(next(stories), rng, again, facts)
+            turns += _wish(next(stories), rng, again, facts, ambiguous)
         elif further:
             for question in _more(story, turns, rng, further):
                 turns += _asked(question)
@@ -207,9 +207,11 @@ def unanswerable(story: Story, other: Story) -> list[Question]:
     return sorted(found, key=lambda question: question.question)
 
 
-def _wish(story: Story, rng: random.Random, wordings: tuple[str, ...], facts: int) -> list[Turn]:
+def _wish(
+    story: Story, rng: random.Random, wordings: tuple[str, ...], facts: int, ambiguous: bool
+) -> list[Turn]:
     """A request for a story that names some of its facts, and the story."""
-    task = rng.choice(instructions(story, facts))
+    task = rng.choice(instructions(story, facts, ambiguous=ambiguous))
     named = task.prompt[task.prompt.index("story") :].split(" ", 2)[2].removesuffix(".")
     asked = rng.choice(wordings).format(named)
     told = reply(story.text, "instruction", task.wanted)

@@ -27,7 +27,7 @@ KINDS: dict[str, Callable[..., Iterator[Conversation]]] = {
 }
 #: What else can be said of a kind.
 OPTIONS = {
-    "instruction": ("further", "facts"),
+    "instruction": ("further", "facts", "ambiguous"),
     "question": ("further",),
     "passages": ("further",),
 }
@@ -41,6 +41,7 @@ def draw_conversations(
     split: str = "train",
     further: int = 0,
     facts: int = 3,
+    ambiguous: bool = True,
 ) -> Iterator[Conversation]:
     """Draw conversations of one kind and split.
 
@@ -57,6 +58,8 @@ def draw_conversations(
         is learned from a text that has been read.
     facts : int
         Most facts that a request for a story names.
+    ambiguous : bool
+        Whether it may name facts of which a story has two of a sort.
 
     Raises
     ------
@@ -79,7 +82,7 @@ def draw_conversations(
         raise ValueError(f"no kind of conversation {kind!r}; there are {sorted(KINDS)}")
     if split not in ("train", "validation", "test"):
         raise ValueError(f"split {split!r} is not train, validation or test")
-    said = {"further": further, "facts": facts}
+    said = {"further": further, "facts": facts, "ambiguous": ambiguous}
     options = {name: said[name] for name in OPTIONS.get(kind, ())}
     return islice(KINDS[kind](seed, split, **options), count)
 
@@ -97,7 +100,7 @@ class ConversationMixture:
         As for :func:`draw_conversations`.
     seed : int
         Of everything drawn.
-    further, facts : int
+    further, facts, ambiguous
         As for :func:`draw_conversations`.
 
     Raises
@@ -121,6 +124,7 @@ class ConversationMixture:
         seed: int = 0,
         further: int = 0,
         facts: int = 3,
+        ambiguous: bool = True,
     ) -> None:
         unknown = sorted(set(mixture) - set(KINDS))
         if unknown:
@@ -129,7 +133,12 @@ class ConversationMixture:
             raise ValueError(f"the shares {mixture} sum to {sum(mixture.values())}, not to 1")
         self.mixture, self.conversations = mixture, conversations
         self.seed = seed
-        self.options = {"split": split, "further": further, "facts": facts}
+        self.options = {
+            "split": split,
+            "further": further,
+            "facts": facts,
+            "ambiguous": ambiguous,
+        }
 
     def batch(self, number: int) -> list[Conversation]:
         """The conversations of batch ``number``."""

@@ -78,13 +78,18 @@ PHRASES = {
     "place": "the {}",
     "second_place": "the {}",
 }
+#: Facts of which a story has another one of the same sort. A request that names one of them leaves
+#: open which of the two it means, and does not say that the other must differ.
+AMBIGUOUS = ("friend", "second_animal", "second_thing", "second_place")
 PROMPTS = ("Write a story with {}.", "Tell me a story about {}.")
 
 
-def instructions(story: Story, most: int = 3) -> list[Instruction]:
+def instructions(story: Story, most: int = 3, *, ambiguous: bool = True) -> list[Instruction]:
     """Return instructions that a story follows, naming one, two, and up to ``most`` of its facts.
 
-    Which facts and words are drawn depends on the text of the story alone.
+    Which facts and words are drawn depends on the text of the story alone. Unless ``ambiguous``, no
+    fact is named of which a story has two of a sort, as the friend besides the hero; there are
+    fewer instructions then where a story has fewer other facts.
 
     Examples
     --------
@@ -95,7 +100,11 @@ def instructions(story: Story, most: int = 3) -> list[Instruction]:
     ('Write a story with the river and Polly.', ('river', 'Polly'))
     """
     rng = random.Random(story.text)
-    facts = {name: value for name, value in story.record.facts.items() if name in PHRASES}
+    facts = {
+        name: value
+        for name, value in story.record.facts.items()
+        if name in PHRASES and (ambiguous or name not in AMBIGUOUS)
+    }
     found = []
     for size in range(1, min(most, len(facts)) + 1):
         chosen = rng.sample(sorted(facts), size)
