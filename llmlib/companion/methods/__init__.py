@@ -4,7 +4,7 @@
 file                                           what is in it
 =============================================  ==================================================
 :mod:`llmlib.companion.methods.method`         what a method has to say
-:mod:`llmlib.companion.methods.pretraining`    documents, from random weights
+:mod:`llmlib.companion.methods.pretraining`    documents, from random weights or a stage
 :mod:`llmlib.companion.methods.sft`            conversations
 :mod:`llmlib.companion.methods.reward`         comparisons of stories
 :mod:`llmlib.companion.methods.ppo`            stories that a reward model likes
