@@ -14,6 +14,7 @@ file                                    what is in it
 :mod:`llmlib.companion.chat_scores`     how well it does what it is asked, in numbers
 :mod:`llmlib.companion.reward_scores`   how well a reward model ranks stories, in numbers
 :mod:`llmlib.companion.writer_scores`   how much better a stage writes than the one before
+:mod:`llmlib.companion.score_table`     one table of the stages
 :mod:`llmlib.companion.own_pairs`       pairs of a stage's own stories, compared
 :mod:`llmlib.companion.card`            the model card
 ======================================  =========================================================
@@ -25,6 +26,7 @@ from llmlib.companion.evaluate import StoryScores, bits_per_character, evaluate_
 from llmlib.companion.own_pairs import draw_own_pairs
 from llmlib.companion.recipe import Recipe, read_recipe
 from llmlib.companion.reward_scores import RewardScores, evaluate_reward, pair_rewards
+from llmlib.companion.score_table import score_table
 from llmlib.companion.stage import load, load_reward, training_log
 from llmlib.companion.train import train
 from llmlib.companion.writer_scores import WriterScores, compare_writers
@@ -48,6 +50,7 @@ __all__ = [
     "load_reward",
     "pair_rewards",
     "read_recipe",
+    "score_table",
     "train",
     "training_log",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from textwrap import fill
 
-from llmlib.companion.chat_scores import ChatScores
+from llmlib.companion.chat_scores import STORIES, ChatScores
 from llmlib.companion.evaluate import TOP_P, StoryScores
 from llmlib.companion.recipe import Recipe
 from llmlib.companion.writer_scores import WriterScores
@@ -104,8 +104,8 @@ The chat template is in `tokenizer_config.json`; `llmlib.post_training.reply` an
 
 ## What it can do
 
-Replies that a program found right, on held-out conversations, written greedily
-(`python -m llmlib.companion evaluate {stage}`):
+Replies that a program found right, on held-out conversations, answers written greedily, stories
+drawn ({drawn}) (`python -m llmlib.companion evaluate {stage}`):
 
 | | right | of |
 |---|---|---|
@@ -134,6 +134,7 @@ def write_chat_card(folder: str | Path, recipe: Recipe, model: Llama, scores: Ch
         method=recipe.method,
         parameters=f"{model.num_parameters / 1e6:.2f} million",
         steps=recipe.training["steps"],
+        drawn="temperature {temperature}, top-p {top_p}".format(**STORIES),
         rows="\n".join(rows),
     )
     Path(folder, "README.md").write_text(text, encoding="utf-8")

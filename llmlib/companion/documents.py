@@ -45,6 +45,8 @@ TALK = ("instruction", "question", "format", "arithmetic", "passages", "tools")
 ABOUT_ISLANDS = frozenset(("passages", "tools"))
 #: More questions about a text of such a conversation, and how many tokens it may have.
 FURTHER, LONGEST = 4, 320
+#: Most facts in a request for a story. The more, the more of the story can be read off the request.
+FACTS = 7
 
 
 @dataclass(frozen=True)
@@ -193,7 +195,8 @@ def _talk(kind: str, tokenizer: Tokenizer, seed: int, split: str) -> Iterator[Do
     cannot be known and are learned in replies only.
     """
     end = tokenizer.special_tokens[END]
-    for conversation in draw_conversations(kind, None, seed=seed, split=split, further=FURTHER):
+    options = {"further": FURTHER, "facts": FACTS, "ambiguous": False}
+    for conversation in draw_conversations(kind, None, seed=seed, split=split, **options):
         document = Document([end])
         for turn in conversation.turns:
             text = "\n" * (len(document.ids) > 1) + turn.content

@@ -32,13 +32,14 @@ MOST_TOKENS = 256
 
 
 def draw_instructions(count: int, *, seed: int = 0, split: str = "train") -> list[Instruction]:
-    """Instructions for stories, each from a story of its own.
+    """Instructions for stories, each from a story of its own; none of them leaves anything open.
 
     >>> [task.prompt for task in draw_instructions(1, seed=1)]
-    ['Write a story with the river and Polly.']
+    ['Write a story with a coin and something purple.']
     """
     stories = generate_stories(count, seed=seed, split=split)
-    return [instructions(story)[(number + 1) % 3] for number, story in enumerate(stories)]
+    each = (instructions(story, ambiguous=False) for story in stories)
+    return [some[(number + 1) % len(some)] for number, some in enumerate(each)]
 
 
 def instruction_prompt(tokenizer: Tokenizer, instruction: Instruction) -> list[int]:

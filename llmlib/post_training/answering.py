@@ -22,6 +22,7 @@ def replies(
     *,
     max_new_tokens: int = 256,
     temperature: float = 0.0,
+    top_p: float | None = None,
     template: ChatTemplate | None = None,
     batch_size: int = 64,
     generator: torch.Generator | None = None,
@@ -38,6 +39,8 @@ def replies(
         Most tokens of a reply; fewer where the context ends.
     temperature : float
         0 takes the best token at every step.
+    top_p : float, optional
+        Draws from the fewest tokens that have this much of the probability together.
     template : ChatTemplate
         How conversations are written.
     batch_size : int
@@ -75,6 +78,7 @@ def replies(
             ids.to(device),
             max_new_tokens=min(max_new_tokens, room),
             temperature=temperature,
+            top_p=top_p,
             stop_ids=[end],
             mask=mask.to(device),
             generator=generator,

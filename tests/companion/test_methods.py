@@ -5,12 +5,14 @@ import json
 import pytest
 import torch
 
-from llmlib.companion import evaluate_chat, load, read_recipe, train
+from llmlib.companion import evaluate_chat, load, read_recipe, score_table, train
 from llmlib.companion.__main__ import main
 from llmlib.companion.chat_scores import MEASURES
 from llmlib.companion.methods import METHODS
 from llmlib.companion.recipe import RECIPES, Recipe
-from llmlib.data.conversations import KINDS, draw_conversations
+from llmlib.data.conversations import KINDS, Conversation, draw_conversations
+from llmlib.data.conversations.conversation import reply, user
+from llmlib.data.stories import generate_stories
 from llmlib.training import latest_checkpoint
 
 RECIPE = """
@@ -83,7 +85,7 @@ def test_a_model_that_says_the_right_thing_scores_one(tuned, monkeypatch):
     model, tokenizer = load(tuned[0])
     expected = {}
     for kind in KINDS:
-        for conversation in draw_conversations(kind, 5, seed=0, split="test"):
+        for conversation in draw_conversations(kind, 5, split="test", ambiguous=False):
             for number in conversation.replies:
                 key = json.dumps(conversation.messages[:number])
                 expected[key] = conversation.turns[number].content
@@ -97,6 +99,41 @@ def test_a_model_that_says_the_right_thing_scores_one(tuned, monkeypatch):
     assert set(scores.right) <= set(MEASURES)
     assert set(scores.solved) == set(KINDS)
     assert scores.mistakes == []
+
+
+def test_a_story_can_do_what_was_asked_and_contradict_itself(tuned, monkeypatch):
+    model, tokenizer = load(tuned[0])
+
+    def one_name_for_two(_model, _tokenizer, prompts, **options):
+        if not prompts:
+            return []
+        assert options["temperature"] > 0  # stories are drawn
+        texts = []
+        for story in generate_stories(None, seed=3, split="test"):
+            facts = story.record.facts
+            if len(texts) == len(prompts):
+                return texts
+            if "hero" in facts and "friend" in facts:
+                texts.append(story.text.replace(facts["friend"], facts["hero"]))
+
+    def everybody(kind, count, **_options):
+        for story in generate_stories(None, seed=3, split="test"):
+            facts = story.record.facts
+            if "hero" in facts and "friend" in facts:
+                asked = user(f"Write a story with {facts['hero']}.")
+                told = reply(story.text, "instruction", (facts["hero"],))
+                yield Conversation(kind=kind, turns=(asked, told))
+                count -= 1
+                if not count:
+                    return
+
+    monkeypatch.setattr("llmlib.companion.chat_scores.replies", one_name_for_two)
+    monkeypatch.setattr("llmlib.companion.chat_scores.draw_conversations", everybody)
+    scores = evaluate_chat(model, tokenizer, conversations=6, kinds=["instruction"])
+    assert scores.right == {"instructions": 1.0, "sound stories": 0.0}
+    assert scores.asked == {"instructions": 6, "sound stories": 6}
+    assert scores.solved == {"instruction": 0.0}
+    assert "the hero and the friend are both" in scores.mistakes[0]
 
 
 def test_one_wrong_reply_spoils_its_conversation_only(tuned, monkeypatch):
@@ -143,3 +180,21 @@ def test_recipes_that_contradict_themselves():
         Recipe(stage="x", seed=0, start="base", model={"dim": 8})
     with pytest.raises(ValueError, match="either a stage to start from"):
         Recipe(stage="x", seed=0)
+
+
+def test_the_table_has_a_line_for_each_stage(tmp_path):
+    measured = {
+        "tiny": {"bits_per_character": 1.0},
+        "talks": {"right": {"instructions": 0.5, "sound stories": 0.25, "answers": 1.0}},
+        "writes": {"right": {"answers": 0.9, "formats": 0.5}, "preferred": 0.6543, "kl": 12.4},
+    }
+    for name, scores in measured.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")  # a stage is known by it
+        (tmp_path / name / "evaluation.json").write_text(json.dumps(scores))
+    lines = score_table([tmp_path / name for name in measured])
+    assert lines[0] == "stage        asked for  sound  answers   all  preferred    KL"
+    assert lines[1].split() == ["tiny", "-", "-", "-", "-", "-", "-"]
+    assert lines[2].split() == ["talks", "50.0%", "25.0%", "100.0%", "58.3%", "-", "-"]
+    assert lines[3].split() == ["writes", "-", "-", "90.0%", "70.0%", "65.4%", "12"]
+    assert len({len(line) for line in lines}) == 1  # the columns stand in line

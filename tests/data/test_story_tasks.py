@@ -3,10 +3,13 @@
 import re
 
 from llmlib.data.stories import (
+    check_story,
+    forgotten_facts,
     generate_stories,
     instruction_errors,
     instructions,
     questions,
+    told_facts,
 )
 from llmlib.data.stories.plots import plots
 
@@ -102,3 +105,15 @@ def test_a_story_without_what_was_asked_for_does_not_follow():
     other = next(s for s in STORIES if not set(task.wanted) & set(s.record.facts.values()))
     assert len(instruction_errors(task, other.text)) == 3
     assert "stops before its ending" in instruction_errors(task, one.text[:150])[0]
+
+
+def test_a_story_that_contradicts_itself_still_has_what_was_asked_for():
+    one = next(s for s in STORIES if {"hero", "friend"} <= s.record.facts.keys())
+    hero, friend = one.record.facts["hero"], one.record.facts["friend"]
+    torn = one.text.replace(friend, hero)
+    assert check_story(torn)
+    assert forgotten_facts((hero,), torn) == []
+    assert forgotten_facts((hero, friend), torn) == [friend]
+    assert forgotten_facts((hero,), one.text[:150]) == [hero]  # no whole telling
+    for story in STORIES[:50]:
+        assert told_facts(story.text) == story.record.facts

@@ -173,6 +173,9 @@ def test_a_model_learns_to_reply_and_to_stop(tokenizer, model):
     assert losses[-1] < 0.02 < 1 < losses[0]
     assert replies(model, tokenizer, [turns[:1], turns[:3]], batch_size=1) == ["5", "the fox"]
     assert replies(model, tokenizer, [turns[:3], turns[:1]]) == ["the fox", "5"]
+    hot = {"temperature": 5.0, "generator": torch.Generator().manual_seed(0)}
+    assert replies(model, tokenizer, [turns[:1]] * 8, **hot) != ["5"] * 8
+    assert replies(model, tokenizer, [turns[:1]] * 8, **hot, top_p=0.01) == ["5"] * 8
     assert reply(model, tokenizer, turns[:3], max_new_tokens=1) == tokenizer.decode(
         tokenizer.encode("the fox")[:1]
     )

@@ -16,9 +16,16 @@ file                                      what is in it
 """
 
 from .generate import generate_stories, tell
-from .read import check_story, continuation_errors, log_probability, read_story
+from .read import check_story, continuation_errors, log_probability, read_story, told_facts
 from .record import Story, StoryRecord, split_of
-from .tasks import Instruction, Question, instruction_errors, instructions, questions
+from .tasks import (
+    Instruction,
+    Question,
+    forgotten_facts,
+    instruction_errors,
+    instructions,
+    questions,
+)
 
 __all__ = [
     "Instruction",
@@ -27,6 +34,7 @@ __all__ = [
     "StoryRecord",
     "check_story",
     "continuation_errors",
+    "forgotten_facts",
     "generate_stories",
     "instruction_errors",
     "instructions",
@@ -35,4 +43,5 @@ __all__ = [
     "read_story",
     "split_of",
     "tell",
+    "told_facts",
 ]

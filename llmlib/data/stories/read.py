@@ -22,7 +22,7 @@ from .plots import plots
 from .record import FACTS, Story, StoryRecord
 from .vocabulary import LANGUAGES, forms
 
-__all__ = ["check_story", "continuation_errors", "log_probability", "read_story"]
+__all__ = ["check_story", "continuation_errors", "log_probability", "read_story", "told_facts"]
 
 #: How errors name the facts.
 ASPECTS = {
@@ -229,6 +229,24 @@ def read_story(text: str, *, language: str = "en") -> Story:
         raise ValueError("; ".join(errors))
     total = sum(2.0**-r.bits for r in reader.whole if not r.errors())
     return Story(text, best.record, -math.log2(total))
+
+
+def told_facts(text: str, *, language: str = "en") -> dict[str, str]:
+    """Return what a telling says of each fact at first mention, contradicted later or not.
+
+    Empty for a text that follows no plot to its end.
+
+    Examples
+    --------
+    >>> from llmlib.data.stories import generate_stories
+    >>> story = next(generate_stories(1, seed=1))
+    >>> told_facts(story.text) == story.record.facts
+    True
+    >>> told_facts(story.text[:-30])
+    {}
+    """
+    best = _Reader(text.strip(), language).best(complete=True)
+    return {} if best is None else best.facts
 
 
 def log_probability(text: str, *, language: str = "en") -> float:

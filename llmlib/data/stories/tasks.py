@@ -8,13 +8,21 @@ then have.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .plots import plots
-from .read import check_story, read_story
+from .read import check_story, told_facts
 from .record import Story, fill
 
-__all__ = ["Instruction", "Question", "instruction_errors", "instructions", "questions"]
+__all__ = [
+    "Instruction",
+    "Question",
+    "forgotten_facts",
+    "instruction_errors",
+    "instructions",
+    "questions",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,5 +145,21 @@ def instruction_errors(instruction: Instruction, text: str) -> list[str]:
     """
     if errors := check_story(text):
         return errors
-    has = set(read_story(text.strip()).record.facts.values())
-    return [f"no {value!r} in the story" for value in instruction.wanted if value not in has]
+    return [f"no {value!r} in the story" for value in forgotten_facts(instruction.wanted, text)]
+
+
+def forgotten_facts(wanted: Sequence[str], text: str) -> list[str]:
+    """Return the values asked for that a telling lacks: all of them where the text is no telling.
+
+    A telling may contradict itself, or call two people by one name. Then it is a bad story, but
+    what was asked for is there: :func:`check_story` sees the one, this the other.
+
+    Examples
+    --------
+    >>> from llmlib.data.stories import generate_stories
+    >>> story = next(generate_stories(1, seed=1))
+    >>> forgotten_facts(("Polly", "river", "Vera"), story.text)
+    ['Vera']
+    """
+    told = set(told_facts(text).values())
+    return [value for value in wanted if value not in told]
