@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from llmlib.companion.chat_scores import STORIES
 from llmlib.companion.documents import END
 from llmlib.companion.writer_scores import draw_instructions, instruction_prompt, stories_of
 from llmlib.data.preferences import PreferencePair, compare_answers, utility
@@ -46,7 +47,7 @@ def draw_own_pairs(
     Parameters
     ----------
     model, tokenizer
-        The stage that writes, with tokens drawn at temperature 1.
+        The stage that writes, as everywhere (:data:`llmlib.companion.chat_scores.STORIES`).
     prompts : int
         Instructions. One whose stories are about equally good gives no pair.
     samples : int
@@ -83,6 +84,7 @@ def draw_own_pairs(
                 max_new_tokens=max_new_tokens,
                 stop_ids=[tokenizer.special_tokens[END]],
                 generator=generator,
+                **STORIES,
             )
             texts = stories_of(tokenizer, rollouts)
             for place, task in enumerate(part):

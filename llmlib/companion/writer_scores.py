@@ -1,7 +1,9 @@
 """How much better a stage writes stories than the one it began with, in numbers.
 
-Both answer the same held-out instructions, with tokens drawn at temperature 1, and the true utility
-of :mod:`llmlib.data.preferences` says which story is better. No model has a say in this.
+Both answer the same held-out instructions, with stories drawn as everywhere
+(:data:`llmlib.companion.chat_scores.STORIES`), and the true utility of
+:mod:`llmlib.data.preferences` says which story is better. No model has a say in this. Their KL is
+that of the distributions themselves: it is measured on stories drawn at temperature 1.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
+from llmlib.companion.chat_scores import STORIES
 from llmlib.data import generate_stories
 from llmlib.data.preferences import flawed_utility, merits, utility
 from llmlib.data.stories import Instruction, check_story, instructions
@@ -29,6 +32,8 @@ __all__ = [
 
 #: Longest story, in tokens; the longest of the world has fewer.
 MOST_TOKENS = 256
+#: Stories on which the KL is measured, at most.
+KL_STORIES = 200
 
 
 def draw_instructions(count: int, *, seed: int = 0, split: str = "train") -> list[Instruction]:
@@ -65,7 +70,7 @@ class WriterScores:
     speeches, cheerful, words, quotes : dict
         Pieces of direct speech, share of cheerful ends, words, and what the flawed reward counts.
     kl : float
-        KL of a text from the stage before, in nats.
+        KL from the stage before, in nats per story, on stories drawn at temperature 1.
     right : dict
         Shares of :class:`~llmlib.companion.ChatScores`: what it can do besides.
     samples : list of dict
@@ -142,10 +147,12 @@ def compare_writers(
     for name, model in (("before", before), ("after", after)):
         generator = torch.Generator(model.output_weight.device).manual_seed(seed)
         texts[name] = []
-        for rollouts in _written(model, tokenizer, prompts, generator, batch_size):
+        for rollouts in _written(model, tokenizer, prompts, generator, batch_size, **STORIES):
             texts[name] += stories_of(tokenizer, rollouts)
-            if name == "after":
-                kl += summed_kl(after, before, rollouts)
+    some = prompts[:KL_STORIES]
+    generator = torch.Generator(after.output_weight.device).manual_seed(seed)
+    for rollouts in _written(after, tokenizer, some, generator, batch_size):
+        kl += summed_kl(after, before, rollouts) / len(some)
     points = {
         name: [utility(task, text) for task, text in zip(asked, texts[name], strict=True)]
         for name in texts
@@ -170,7 +177,7 @@ def compare_writers(
         cheerful=means(lambda task, text: merits(task, text).cheerful_end),
         words=means(lambda task, text: merits(task, text).words),
         quotes=means(flawed_utility),
-        kl=kl / count,
+        kl=kl,
         right=right or {},
         samples=[
             {
@@ -197,6 +204,7 @@ def _written(
     prompts: Sequence[list[int]],
     generator: torch.Generator,
     batch_size: int,
+    **options: float,
 ) -> Iterator[Rollouts]:
     for start in range(0, len(prompts), batch_size):
         yield sample_responses(
@@ -205,6 +213,7 @@ def _written(
             max_new_tokens=MOST_TOKENS,
             stop_ids=[tokenizer.special_tokens["<|end|>"]],
             generator=generator,
+            **options,
         )
 
 

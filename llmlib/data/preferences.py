@@ -32,7 +32,7 @@ import itertools
 import math
 import random
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .spoiling import spoil
@@ -176,12 +176,7 @@ class PreferencePair:
 
 
 def preference_pairs(
-    count: int | None,
-    *,
-    seed: int = 0,
-    split: str = "train",
-    sharpness: float = 1.0,
-    kinds: Mapping[str, float] | None = None,
+    count: int | None, *, seed: int = 0, split: str = "train", sharpness: float = 1.0
 ) -> Iterator[PreferencePair]:
     """Draw pairs of different answers, compared with noise.
 
@@ -198,8 +193,6 @@ def preference_pairs(
         ``"train"``, ``"validation"`` or ``"test"``.
     sharpness : float
         Factor of the difference in points; ``math.inf`` for a judge without noise.
-    kinds : dict, optional
-        Kind of pair to its share of those drawn, as :data:`PAIR_KINDS`, which it is when left out.
 
     Yields
     ------
@@ -213,19 +206,14 @@ def preference_pairs(
     """
     if not sharpness > 0:
         raise ValueError(f"sharpness={sharpness}: it must be positive; math.inf for no noise")
-    kinds = PAIR_KINDS if kinds is None else kinds
-    if unknown := sorted(set(kinds) - set(PAIR_KINDS)):
-        raise ValueError(f"no such kind of pair: {unknown}; there are {sorted(PAIR_KINDS)}")
-    return itertools.islice(_stream(seed, split, sharpness, kinds), count)
+    return itertools.islice(_stream(seed, split, sharpness), count)
 
 
-def _stream(
-    seed: int, split: str, sharpness: float, kinds: Mapping[str, float]
-) -> Iterator[PreferencePair]:
+def _stream(seed: int, split: str, sharpness: float) -> Iterator[PreferencePair]:
     rng = random.Random(f"preferences {seed}")
     for story in generate_stories(None, seed=seed, split=split):
         instruction = rng.choice(instructions(story))
-        kind = rng.choices(list(kinds), list(kinds.values()))[0]
+        kind = rng.choices(list(PAIR_KINDS), list(PAIR_KINDS.values()))[0]
         answers = stories_following(instruction, rng, split)
         first = next(answers)
         one = (first.text, _merits(1.0, first.text).points)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -179,8 +179,6 @@ class PreferenceBatches:
         From which pairs are drawn.
     template : ChatTemplate, optional
         The companion's when left out.
-    kinds : dict, optional
-        Kind of pair to its share of those drawn, as for :func:`llmlib.data.preference_pairs`.
 
     Raises
     ------
@@ -209,7 +207,6 @@ class PreferenceBatches:
         seed: int = 0,
         split: str = "train",
         template: ChatTemplate | None = None,
-        kinds: Mapping[str, float] | None = None,
     ) -> None:
         if size < 1:
             raise ValueError(f"size={size}: a batch needs at least 1 pair")
@@ -217,15 +214,14 @@ class PreferenceBatches:
             raise ValueError(f"{len(pairs)} pairs, but a batch takes {size}: give more pairs")
         self.tokenizer, self.size, self.seed, self.split = tokenizer, size, seed, split
         self._fixed = None if pairs is None else list(pairs)
-        self.template, self.kinds = template, kinds
+        self.template = template
 
     def pairs(self, number: int) -> list[PreferencePair]:
         """The pairs of a batch."""
         if self._fixed is None:
             mixed = hashlib.blake2b(f"{self.seed}/{number}".encode(), digest_size=7).digest()
             seed = int.from_bytes(mixed, "big")
-            drawn = preference_pairs(self.size, seed=seed, split=self.split, kinds=self.kinds)
-            return list(drawn)
+            return list(preference_pairs(self.size, seed=seed, split=self.split))
         batches = len(self._fixed) // self.size  # what does not fill a batch waits an epoch
         epoch, place = divmod(number, batches)
         order = list(range(len(self._fixed)))

@@ -104,6 +104,7 @@ def sample_responses(
     max_new_tokens: int,
     stop_ids: Sequence[int] = (),
     temperature: float = 1.0,
+    top_p: float | None = None,
     generator: torch.Generator | None = None,
 ) -> Rollouts:
     """Let a policy answer prompts, with the key-value cache.
@@ -120,6 +121,9 @@ def sample_responses(
         Tokens that end a response.
     temperature : float
         Above 0; see :func:`~llmlib.generation.generate`.
+    top_p : float, optional
+        The same. What is drawn with it does not come from the policy's own distribution: it is for
+        looking at what a policy writes, not for PPO.
     generator : torch.Generator, optional
         Of the random numbers.
 
@@ -138,6 +142,7 @@ def sample_responses(
         ids,
         max_new_tokens=max_new_tokens,
         temperature=temperature,
+        top_p=top_p,
         stop_ids=stop_ids,
         mask=mask,
         generator=generator,

@@ -133,16 +133,6 @@ def test_the_command_measures_it_and_writes_a_card(judged, capsys):
     assert f"{saved['accuracy']:.1%}" in card
 
 
-def test_a_recipe_chooses_the_pairs_of_its_training_and_no_others(reward_recipe, tmp_path):
-    recipe = tmp_path / "forgetful.toml"
-    only = 'pairs = 4\n[data.kinds]\n"one forgets" = 1.0\n'
-    recipe.write_text(reward_recipe.read_text().replace("pairs = 4\n", only))
-    run = train(recipe, tmp_path / "forgetful", until=0)
-    assert {pair.kind for pair in run.train_data.pairs(0)} == {"one forgets"}
-    held = [pair.kind for number in range(8) for pair in run.eval_data.pairs(number)]
-    assert "both follow" in held
-
-
 def test_the_recipe_of_the_book_is_one():
     recipe = read_recipe(RECIPES / "reward.toml")
     assert recipe.method == "reward"

@@ -84,17 +84,6 @@ def test_pairs_carry_their_utilities_and_are_apart():
     assert set(Counter(pair.kind for pair in PAIRS)) == set(PAIR_KINDS)
 
 
-def test_the_kinds_of_pairs_can_be_chosen():
-    chosen = {"one forgets": 0.75, "both follow": 0.25}
-    drawn = Counter(pair.kind for pair in preference_pairs(200, seed=5, kinds=chosen))
-    assert set(drawn) == set(chosen)
-    assert drawn["one forgets"] > drawn["both follow"]
-    usual = list(preference_pairs(20, seed=5, kinds=PAIR_KINDS))
-    assert usual == PAIRS[:20]
-    with pytest.raises(ValueError, match="no such kind of pair"):
-        preference_pairs(1, kinds={"both forget": 1.0})
-
-
 def test_flips_are_as_many_as_bradley_and_terry_expect():
     gaps = [abs(pair.utilities[0] - pair.utilities[1]) for pair in PAIRS]
     chances = [1 / (1 + math.exp(gap)) for gap in gaps]

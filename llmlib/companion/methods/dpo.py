@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from llmlib.companion.card import write_writer_card
+from llmlib.companion.chat_scores import STORIES
 from llmlib.companion.documents import END
 from llmlib.companion.own_pairs import draw_own_pairs, load_pairs, save_pairs
 from llmlib.companion.writer_scores import (
@@ -164,23 +165,24 @@ class OwnStories:
 
     @torch.no_grad()
     def after_update(self, model: nn.Module, row: dict[str, float]) -> dict[str, float]:
-        """Means over the texts: utility, log-ratio to the reference, words, and stories."""
+        """Means over the texts: utility, words, sound stories; KL, of texts at temperature 1."""
         if (row["step"] + 1) % self.every:
             return {}
         tasks = draw_instructions(self.count, seed=self.seed, split="validation")
         model.eval()
-        rollouts = sample_responses(
+        drawn = functools.partial(
+            sample_responses,
             model,
             [instruction_prompt(self.tokenizer, task) for task in tasks],
             max_new_tokens=self.max_new_tokens,
             stop_ids=[self.tokenizer.special_tokens[END]],
             generator=torch.Generator(model.output_weight.device).manual_seed(self.seed),
         )
-        texts = stories_of(self.tokenizer, rollouts)
+        texts = stories_of(self.tokenizer, drawn(**STORIES))
         found = [merits(task, text) for task, text in zip(tasks, texts, strict=True)]
         return {
             "own_utility": sum(one.points for one in found) / self.count,
-            "own_kl": summed_kl(model, self.reference, rollouts) / self.count,
+            "own_kl": summed_kl(model, self.reference, drawn()) / self.count,
             "own_words": sum(one.words for one in found) / self.count,
             "own_stories": sum(not check_story(text) for text in texts) / self.count,
         }

@@ -40,14 +40,12 @@ def make_run(
 ) -> Trainer:
     """Data and settings of a recipe, ready to run.
 
-    ``[data]`` of the recipe says how many ``pairs`` are in a batch, and of which ``kinds`` those of
-    training are; those held out are of the usual ones.
+    ``[data]`` of the recipe says how many ``pairs`` are in a batch.
     """
-    options = {"size": recipe.data["pairs"], "seed": recipe.seed}
-    sources = (
-        PreferenceBatches(tokenizer, **options, kinds=recipe.data.get("kinds")),
-        PreferenceBatches(tokenizer, **options, split="validation"),
-    )
+    sources = [
+        PreferenceBatches(tokenizer, size=recipe.data["pairs"], seed=recipe.seed, split=split)
+        for split in ("train", "validation")
+    ]
     return Trainer(
         RewardModel(model),
         recipe.train_config(),
