@@ -30,8 +30,8 @@ def score_table(stages: Sequence[str | Path]) -> list[str]:
     Examples
     --------
     >>> print("\\n".join(score_table(["base", "sft"])))  # doctest: +ELLIPSIS
-    stage        asked for  sound  answers   all  preferred    KL
-    base                 -      -        -     -          -     -
+    stage        asked for   sound  answers     all  preferred      KL
+    base                 -       -        -       -          -       -
     sft               ...
     """
     headings = (*COLUMNS, "all", "preferred", "KL")
@@ -45,7 +45,7 @@ def score_table(stages: Sequence[str | Path]) -> list[str]:
 
 
 def _width(heading: str) -> int:
-    return max(len(heading) + 2, 6)
+    return max(len(heading) + 2, 8)
 
 
 def _row(scores: dict) -> dict[str, str]:

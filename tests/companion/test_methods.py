@@ -193,7 +193,7 @@ def test_the_table_has_a_line_for_each_stage(tmp_path):
         (tmp_path / name / "config.json").write_text("{}")  # a stage is known by it
         (tmp_path / name / "evaluation.json").write_text(json.dumps(scores))
     lines = score_table([tmp_path / name for name in measured])
-    assert lines[0] == "stage        asked for  sound  answers   all  preferred    KL"
+    assert lines[0] == "stage        asked for   sound  answers     all  preferred      KL"
     assert lines[1].split() == ["tiny", "-", "-", "-", "-", "-", "-"]
     assert lines[2].split() == ["talks", "50.0%", "25.0%", "100.0%", "58.3%", "-", "-"]
     assert lines[3].split() == ["writes", "-", "-", "90.0%", "70.0%", "65.4%", "12"]
