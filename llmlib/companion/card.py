@@ -13,6 +13,9 @@ from llmlib.models import Llama
 
 __all__ = ["write_card", "write_chat_card", "write_writer_card"]
 
+#: How the stories that a card speaks of are drawn.
+DRAWN = "temperature {temperature}, top-p {top_p}".format(**STORIES)
+
 CARD = """\
 # Companion, stage "{stage}"
 
@@ -134,7 +137,7 @@ def write_chat_card(folder: str | Path, recipe: Recipe, model: Llama, scores: Ch
         method=recipe.method,
         parameters=f"{model.num_parameters / 1e6:.2f} million",
         steps=recipe.training["steps"],
-        drawn="temperature {temperature}, top-p {top_p}".format(**STORIES),
+        drawn=DRAWN,
         rows="\n".join(rows),
     )
     Path(folder, "README.md").write_text(text, encoding="utf-8")
@@ -153,7 +156,8 @@ belongs to the book *From Vectors to Agents*.
 ## What it can do
 
 Measured with `python -m llmlib.companion evaluate {stage}` against "{start}" on {compared} held-out
-instructions, by the true utility of `llmlib.data.preferences`, which no model has seen:
+instructions, by the true utility of `llmlib.data.preferences`, which no model has seen; stories are
+drawn ({drawn}), those for the KL at temperature 1:
 
 | | before | after |
 |---|---|---|
@@ -213,6 +217,7 @@ def write_writer_card(
             width=100,
         ),
         compared=scores.compared,
+        drawn=DRAWN,
         rows="\n".join(
             "| {} | {before:.2f} | {after:.2f} |".format(name, **getattr(scores, name))
             for name in rows
